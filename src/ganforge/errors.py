@@ -1,0 +1,9 @@
+"""The one error a user can cause."""
+
+
+class UserError(ValueError):
+    """A mistake of the user's: what was given, what was expected, what to do.
+
+    The command line prints its message on one line and exits with 2; Python callers
+    get it as a `ValueError`. Bugs of ours are `assert`s and ordinary exceptions.
+    """

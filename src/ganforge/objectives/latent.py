@@ -1,0 +1,90 @@
+"""The distribution of z, and its codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from ganforge import draws
+from ganforge.errors import UserError
+
+KINDS = ("normal", "uniform", "truncated")
+
+
+@dataclass(frozen=True)
+class Latent:
+    """z = (noise, one-hot codes, continuous codes), concatenated in that order.
+
+    Attributes:
+        size: width of the unstructured noise.
+        kind: "normal" N(0, 1), "uniform" U(-1, 1), or "truncated" (normal, redrawn by
+            its inverse distribution within +-2).
+        categorical: the number of values of each categorical code.
+        continuous: how many codes from U(-1, 1).
+    """
+
+    size: int = 64
+    kind: str = "normal"
+    categorical: tuple[int, ...] = ()
+    continuous: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UserError(f"latent kind {self.kind!r} is unknown; choose one of {', '.join(KINDS)}")
+        if self.size < 0 or self.width < 1:
+            raise UserError(f"a latent of width {self.width} holds nothing; use latent.size >= 1")
+
+    @property
+    def width(self) -> int:
+        """The width of z, (N, width)."""
+        return self.size + sum(self.categorical) + self.continuous
+
+    def draw(
+        self, n: int, device: torch.device | str | None = None, truncation: float = 1.0
+    ) -> Tensor:
+        """(n, width) float32. `truncation` in (0, 1] shrinks the noise towards its centre:
+        a normal is redrawn within +-2 * truncation, a uniform scaled."""
+        noise = draws.uniform(n, self.size, device=device)
+        if self.kind == "uniform":
+            z = noise.mul_(2).sub_(1).mul_(truncation)
+        elif self.kind == "truncated" or truncation < 1:
+            bound = torch.tensor(2.0 * truncation)
+            low = torch.special.ndtr(-bound).item()
+            z = torch.special.ndtri(noise.mul_(1 - 2 * low).add_(low).clamp_(1e-7, 1 - 1e-7))
+        else:
+            z = draws.normal(n, self.size, device=device)
+        parts = [z]
+        for k in self.categorical:
+            parts.append(one_hot(draws.integers(n, k, device=device), k).to(z.dtype))
+        if self.continuous:
+            parts.append(draws.uniform(n, self.continuous, device=device).mul_(2).sub_(1))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+    def categories(self, z: Tensor) -> list[Tensor]:
+        """The one-hot codes of z, each (N, k)."""
+        return list(z[:, self.size : self.size + sum(self.categorical)].split(self.categorical, 1))
+
+    def codes(self, z: Tensor) -> Tensor:
+        """The continuous codes of z, (N, continuous)."""
+        return z[:, self.width - self.continuous :]
+
+    def set_code(self, z: Tensor, index: int, value: float) -> Tensor:
+        """A copy of z with code number `index` set: the categorical codes come first
+        (`value` is the category), then the continuous ones (`value` in [-1, 1])."""
+        codes = len(self.categorical) + self.continuous
+        if not 0 <= index < codes:
+            have = f"0 to {codes - 1}" if codes else "none"
+            raise UserError(f"code {index} does not exist; this generator has codes: {have}")
+        z = z.clone()
+        if index < len(self.categorical):
+            k, start = self.categorical[index], self.size + sum(self.categorical[:index])
+            if not (value == int(value) and 0 <= value < k):
+                raise UserError(f"code {index} is a category from 0 to {k - 1}; {value:g} was given")
+            z[:, start : start + k] = 0
+            z[:, start + int(value)] = 1
+        else:
+            z[:, self.width - self.continuous + index - len(self.categorical)] = value
+        return z

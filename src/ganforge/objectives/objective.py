@@ -1,0 +1,272 @@
+"""What varies between GANs, and nothing else: which networks exist, who moves in which
+order, each mover's loss, and what happens after a move."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ganforge.errors import UserError
+from ganforge.objectives.latent import Latent
+from ganforge.spec import Ask, Batch, Spec
+
+Terms = dict[str, Tensor]
+"""Named, already weighted scalars. A player's loss is their sum; each is logged by name."""
+
+Loss = Callable[[nn.ModuleDict, Batch], Terms]
+
+
+class Family(Protocol):
+    """A family of networks supplies what it can; asking for the rest is a `UserError`
+    that names the families that have it. `norm` is "family" (as the paper has it) or None."""
+
+    def generator(self, latent: int, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
+        """G(z, y) -> x, with z (N, latent), y (N,) int64 or None, x (N, *shape) in [-1, 1]."""
+        ...
+
+    def critic(
+        self,
+        shape: tuple[int, ...],
+        classes: int = 0,
+        heads: Mapping[str, int] | None = None,
+        norm: str | None = "family",
+    ) -> nn.Module:
+        """D(x, y) -> score (N,) or (N, patches). D.outputs(x, y) -> {"score": ...,
+        "features": (N, F), and one (N, k) entry for each head asked for}."""
+        ...
+
+    def autoencoder(self, shape: tuple[int, ...], code: int | None = None) -> nn.Module:
+        """D(x) -> x' (N, *shape); D.encode(x) -> code (N, F)."""
+        ...
+
+    def translator(self, source: tuple[int, ...], shape: tuple[int, ...]) -> nn.Module:
+        """G(source) -> x, with source (N, *source) and x (N, *shape), both in [-1, 1]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Player:
+    """Who moves: the only networks it moves (the trainer freezes all others), its loss,
+    and when.
+
+    Attributes:
+        steps: moves per turn (WGAN's critic: 5).
+        every: turns between moves.
+        after: called with the networks and the move's terms, averaged over processes
+            (weight clipping, BEGAN's k).
+    """
+
+    name: str
+    nets: tuple[str, ...]
+    loss: Loss
+    steps: int = 1
+    every: int = 1
+    after: Callable[[nn.ModuleDict, Terms], None] | None = None
+
+
+class Term(Protocol):
+    """An extra term of some player's loss, independent of the game: R1, pulling-away, L1 ...
+
+    Attributes:
+        player: whose loss it joins.
+        per_sample: it differentiates D sample by sample, so D may not mix samples.
+    """
+
+    name: str
+    player: str
+    per_sample: bool
+
+    def __call__(self, game: TwoPlayer, nets: nn.ModuleDict, batch: Batch) -> Tensor: ...
+
+
+class Objective(nn.Module):
+    """A game. Its buffers are its state: saved, restored and moved like any module's.
+
+    Attributes:
+        progress: the share of the run's horizon that is done, in [0, 1]; the trainer sets
+            it before each turn, so that a weight may follow it.
+        sampled: the networks that `sample` uses; only these are averaged (EMA).
+        latent: the distribution of z, or None where the generator starts from a source.
+    """
+
+    progress: float = 0.0
+    sampled: tuple[str, ...] = ("G",)
+    latent: Latent | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.terms: dict[str, list[Term]] = defaultdict(list)
+
+    def networks(self, family: Family, spec: Spec) -> nn.ModuleDict:
+        """The networks of this game for samples like `spec`."""
+        raise UserError(f"{type(self).__name__} does not define networks(family, spec)")
+
+    def players(self) -> list[Player]:
+        """Who moves, in order. The first player's samples are the ones that are counted."""
+        raise UserError(f"{type(self).__name__} does not define players()")
+
+    def sample(self, nets: nn.ModuleDict, ask: Ask) -> Tensor:
+        """What the generator makes of `ask`: (N, *shape) in [-1, 1]."""
+        return nets["G"](ask.latent, ask.label) if ask.source is None else nets["G"](ask.source)
+
+    def readings(self, batch: Batch) -> dict[str, Tensor]:
+        """What to watch beside the losses: per-sample values (N,) by name, from what the
+        move has computed anyway."""
+        return {}
+
+    def add(self, term: Term) -> None:
+        """Let `term` join its player's loss."""
+        names = [p.name for p in self.players()]
+        if term.player not in names:
+            raise UserError(
+                f"term {term.name!r} belongs to player {term.player!r}, but this game has "
+                f"{', '.join(names)}; drop the term or choose a game with that player"
+            )
+        self.terms[term.player].append(term)
+
+    def movers(self) -> list[Player]:
+        """The players, each with its extra terms in its loss."""
+        return [replace(p, loss=self._with_terms(p)) for p in self.players()]
+
+    def _with_terms(self, player: Player) -> Loss:
+        extra = self.terms.get(player.name, [])
+        if not extra:
+            return player.loss
+
+        def loss(nets: nn.ModuleDict, batch: Batch) -> Terms:
+            return player.loss(nets, batch) | {t.name: t(self, nets, batch) for t in extra}  # type: ignore[arg-type]
+
+        return loss
+
+
+class TwoPlayer(Objective):
+    """A generator G against a discriminator (critic) D. A paper fills in the two losses.
+
+    Args:
+        latent: the distribution of z.
+        d_steps: moves of D for each move of G.
+        d_norm: "family" for the normalisation of the family's paper, None for none.
+
+    Attributes:
+        per_sample: the losses differentiate D sample by sample, so D gets no norm.
+        squash: turns a score into what the paper calls D(x), for readings.
+    """
+
+    per_sample: bool = False
+
+    def __init__(
+        self, latent: Latent | None = None, d_steps: int = 1, d_norm: str | None = "family"
+    ) -> None:
+        super().__init__()
+        self.latent = latent or Latent()
+        self.d_steps, self.d_norm = d_steps, d_norm
+
+    # -- the paper's two equations ------------------------------------------------------
+    def d_loss(self, nets: nn.ModuleDict, b: Batch) -> Terms:
+        raise UserError(f"{type(self).__name__} does not define d_loss(nets, batch)")
+
+    def g_loss(self, nets: nn.ModuleDict, b: Batch) -> Terms:
+        raise UserError(f"{type(self).__name__} does not define g_loss(nets, batch)")
+
+    def after_d(self, nets: nn.ModuleDict, terms: Terms) -> None:
+        """What happens after each move of D."""
+
+    @staticmethod
+    def squash(score: Tensor) -> Tensor:
+        return score.sigmoid()
+
+    # -- what they are written with -----------------------------------------------------
+    def fake(self, nets: nn.ModuleDict, b: Batch) -> Tensor:
+        """The forgery of this move: G at fresh latents, the batch's labels and sources."""
+
+        def forge() -> Tensor:
+            x = self.sample(nets, Ask(self.latents(b), b.label, b.source))
+            return x if x.requires_grad else x.requires_grad_()
+
+        return b.once("fake", forge)
+
+    def latents(self, b: Batch) -> Tensor | None:
+        """The latents of this move, (N, width)."""
+        latent = self.latent
+        if latent is None or b.source is not None:
+            return None
+        return b.once("latents", lambda: latent.draw(len(b), b.real.device))
+
+    def judge(self, nets: nn.ModuleDict, x: Tensor, b: Batch) -> dict[str, Tensor]:
+        """All outputs of D on x."""
+        return nets["D"].outputs(x, b.label)
+
+    def judge_real(self, nets: nn.ModuleDict, b: Batch) -> dict[str, Tensor]:
+        return b.once("D(x)", lambda: self.judge(nets, b.real.requires_grad_(), b))
+
+    def judge_fake(self, nets: nn.ModuleDict, b: Batch) -> dict[str, Tensor]:
+        return b.once("D(G(z))", lambda: self.judge(nets, self.fake(nets, b), b))
+
+    def on_real(self, nets: nn.ModuleDict, b: Batch) -> Tensor:
+        """D's score of the real samples, differentiable in `b.real`."""
+        return self.judge_real(nets, b)["score"]
+
+    def on_fake(self, nets: nn.ModuleDict, b: Batch) -> Tensor:
+        """D's score of the forgery, differentiable in `self.fake(nets, b)`."""
+        return self.judge_fake(nets, b)["score"]
+
+    # -- the game -----------------------------------------------------------------------
+    def networks(self, family: Family, spec: Spec) -> nn.ModuleDict:
+        return nn.ModuleDict({"G": self.make_g(family, spec), "D": self.make_d(family, spec)})
+
+    def make_g(self, family: Family, spec: Spec) -> nn.Module:
+        if spec.source is not None:
+            return family.translator(spec.source, spec.shape)
+        assert self.latent is not None
+        return family.generator(self.latent.width, spec.shape, spec.classes)
+
+    def make_d(self, family: Family, spec: Spec) -> nn.Module:
+        return family.critic(spec.shape, spec.classes, norm=self.critic_norm)
+
+    @property
+    def critic_norm(self) -> str | None:
+        """A norm that mixes samples would break every per-sample gradient."""
+        mixes = self.per_sample or any(t.per_sample for ts in self.terms.values() for t in ts)
+        return None if mixes else self.d_norm
+
+    def players(self) -> list[Player]:
+        return [
+            Player("D", ("D",), self.d_loss, steps=self.d_steps, after=self.after_d),
+            Player("G", ("G",), self.g_loss),
+        ]
+
+    def readings(self, batch: Batch) -> dict[str, Tensor]:
+        out = {k: batch.memo[k]["score"] for k in ("D(x)", "D(G(z))") if k in batch.memo}
+        return {k: self.squash(v.detach()).flatten(1).mean(1) if v.dim() > 1 else
+                self.squash(v.detach()) for k, v in out.items()}
+
+
+def slopes(score: Tensor, x: Tensor, eps: float = 1e-12) -> Tensor:
+    """||grad_x D(x)||_2 of each sample, (N,), differentiable. `score` is (N,) or (N, patches)."""
+    return (squared_slopes(score, x) + eps).sqrt()
+
+
+def squared_slopes(score: Tensor, x: Tensor) -> Tensor:
+    """||grad_x D(x)||^2 of each sample, (N,), summed over all its dimensions."""
+    (gradient,) = torch.autograd.grad(score.sum(), x, create_graph=True)
+    return gradient.flatten(1).square().sum(1)
+
+
+def options(objective: type[Objective]) -> dict[str, Any]:
+    """The objective's own settings: its constructor's keyword arguments and defaults."""
+    import inspect
+
+    found: dict[str, Any] = {}
+    for cls in reversed(objective.__mro__):
+        init = cls.__dict__.get("__init__")
+        if init is None or not issubclass(cls, Objective):
+            continue
+        for name, p in inspect.signature(init).parameters.items():
+            if name != "self" and p.kind is not p.VAR_KEYWORD:
+                found[name] = p.default
+    return found

@@ -1,0 +1,264 @@
+"""The run folder: the only meeting point of what writes and what reads.
+
+    config.yaml          what was asked for, complete; written once
+    records.jsonl        one JSON object a line, appended, never rewritten
+    samples/             samples-STEP.png, from fixed latents
+    checkpoints/         step-STEP/ (safetensors and state.json with checksums), best.json
+    scores/              one JSON a score, with its protocol
+    requests/            what a face (the studio) asks of the training: stop, save, rate
+    report.html          one file that opens with no network
+
+Nothing in it can execute, and nothing here needs torch: the studio reads runs with this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from ganforge.errors import UserError
+
+SAMPLE = re.compile(r"samples-(\d+)\.png$")
+CHECKPOINT = re.compile(r"step-(\d+)$")
+REQUESTS = ("stop", "save", "rate")
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file aside, flush it to the disk, and rename it into place: a reader, or a
+    crash, sees the old file or the new one, never a part."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(aside, "wb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+class Run:
+    """A run folder.
+
+    `Run.create` makes one, `Run.open` opens an existing one; both raise `UserError`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._lock: IO[str] | None = None
+
+    # -- opening ------------------------------------------------------------------------
+    @classmethod
+    def create(cls, path: str | Path, config: dict[str, Any]) -> Run:
+        """A new run folder with its configuration. An existing run is never overwritten."""
+        run = cls(path)
+        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+            if (run.path / "config.yaml").exists():
+                raise UserError(
+                    f"{run.path} is a run already; continue it with 'ganforge resume {run.path}' "
+                    "or choose another --run"
+                )
+            raise UserError(f"{run.path} exists and is not an empty folder; choose another --run")
+        try:
+            for folder in ("samples", "checkpoints", "scores", "requests"):
+                (run.path / folder).mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise UserError(f"cannot make the run folder {run.path}: {e.strerror}") from None
+        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        write_whole(run.path / "config.yaml", text.encode())
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        run = cls(path)
+        if not (run.path / "config.yaml").is_file():
+            raise UserError(
+                f"{run.path} is not a run folder (it has no config.yaml); give the folder that "
+                "'ganforge train --run DIR' made"
+            )
+        return run
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """config.yaml as plain data."""
+        try:
+            loaded = yaml.safe_load((self.path / "config.yaml").read_text())
+        except (OSError, yaml.YAMLError) as e:
+            raise UserError(f"{self.path / 'config.yaml'} cannot be read: {e}") from None
+        if not isinstance(loaded, dict):
+            raise UserError(f"{self.path / 'config.yaml'} is damaged: it holds no settings")
+        return loaded
+
+    # -- one writer ---------------------------------------------------------------------
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the run for writing; a second process is refused."""
+        lock = open(self.path / ".lock", "a+")  # noqa: SIM115 - held for the whole block
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            who = lock.read().strip() or "unknown"
+            lock.close()
+            raise UserError(
+                f"{self.path} is being trained by another process (pid {who}); stop it first "
+                "or train into another --run"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock = lock
+        try:
+            yield
+        finally:
+            lock.truncate(0)
+            lock.close()
+            self._lock = None
+
+    @property
+    def live(self) -> bool:
+        """Whether some process is training this run now."""
+        try:
+            with open(self.path / ".lock") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
+    # -- records ------------------------------------------------------------------------
+    def append(self, record: dict[str, Any]) -> None:
+        """Append one record; it has step, images and seconds. A last line that a crash cut
+        short is completed first, so that it spoils no other."""
+        path = self.path / "records.jsonl"
+        line = json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n"
+        with open(path, "ab+") as f:
+            if f.tell() and not _ends_line(f):
+                line = "\n" + line
+            f.write(line.encode())
+
+    def records(self) -> list[dict[str, Any]]:
+        """All records that still hold, in order: where a resume or a roll-back went back to
+        step N, earlier records beyond N are dropped, and so is any line that is not whole."""
+        try:
+            data = (self.path / "records.jsonl").read_bytes()
+        except OSError:
+            return []
+        return valid_records(data.split(b"\n"))
+
+    # -- samples, scores, checkpoints ---------------------------------------------------
+    def samples(self) -> list[tuple[int, Path]]:
+        """(step, picture), by step."""
+        return _numbered(self.path / "samples", SAMPLE)
+
+    def sample_path(self, step: int) -> Path:
+        return self.path / "samples" / f"samples-{step:08d}.png"
+
+    def checkpoints(self) -> list[tuple[int, Path]]:
+        """(step, folder), by step."""
+        return _numbered(self.path / "checkpoints", CHECKPOINT)
+
+    def checkpoint_path(self, step: int) -> Path:
+        return self.path / "checkpoints" / f"step-{step:08d}"
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """{"step": N, "score": {...}} of the best checkpoint, or None."""
+        try:
+            return json.loads((self.path / "checkpoints" / "best.json").read_text())
+        except (OSError, ValueError):
+            return None
+
+    def set_best(self, step: int, score: dict[str, Any]) -> None:
+        data = json.dumps({"step": step, "score": score}).encode()
+        write_whole(self.path / "checkpoints" / "best.json", data)
+
+    def scores(self) -> list[dict[str, Any]]:
+        """Every score with its protocol, oldest first."""
+        found = []
+        for path in sorted((self.path / "scores").glob("*.json")):
+            with contextlib.suppress(OSError, ValueError):
+                found.append(json.loads(path.read_text()))
+        return found
+
+    def add_score(self, name: str, score: dict[str, Any]) -> Path:
+        """Keep a score {metrics, protocol} as scores/NAME.json; a taken name gets a number."""
+        folder, stem, n = self.path / "scores", name, 1
+        folder.mkdir(exist_ok=True)
+        while (folder / f"{stem}.json").exists():
+            n += 1
+            stem = f"{name}-{n}"
+        write_whole(folder / f"{stem}.json", json.dumps(score, indent=1).encode())
+        return folder / f"{stem}.json"
+
+    # -- requests: from a face to the training ------------------------------------------
+    def request(self, kind: str, value: float | None = None) -> None:
+        """Ask the training process to stop, to save, or to scale its rates by `value`."""
+        if kind not in REQUESTS:
+            raise UserError(f"request {kind!r} is unknown; choose one of {', '.join(REQUESTS)}")
+        if kind == "rate" and not (value is not None and 0 < value <= 10):
+            raise UserError(f"the rates can be scaled by a number in (0, 10]; {value} was given")
+        folder = self.path / "requests"
+        folder.mkdir(exist_ok=True)
+        name = f"{time.time_ns():020d}-{kind}.json"
+        write_whole(folder / name, json.dumps({"kind": kind, "value": value}).encode())
+
+    def take_requests(self) -> list[dict[str, Any]]:
+        """The requests since last time, oldest first; they are removed."""
+        taken = []
+        for path in sorted((self.path / "requests").glob("*.json")):
+            with contextlib.suppress(OSError, ValueError):
+                asked = json.loads(path.read_text())
+                if isinstance(asked, dict) and asked.get("kind") in REQUESTS:
+                    taken.append(asked)
+            path.unlink(missing_ok=True)
+        return taken
+
+
+def valid_records(lines: list[bytes]) -> list[dict[str, Any]]:
+    """The records that hold, from the lines of records.jsonl (see `Run.records`)."""
+    kept: list[dict[str, Any]] = []
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+            continue
+        if record.get("event") in ("resume", "rollback"):
+            while kept and kept[-1]["step"] > record["step"]:
+                kept.pop()
+        kept.append(record)
+    return kept
+
+
+def find_runs(folder: str | Path) -> list[Run]:
+    """All runs under a folder (or the folder itself, if it is one), by path."""
+    root = Path(folder)
+    if (root / "config.yaml").is_file():
+        return [Run(root)]
+    return [Run(p.parent) for p in sorted(root.glob("**/config.yaml"))]
+
+
+def _numbered(folder: Path, pattern: re.Pattern[str]) -> list[tuple[int, Path]]:
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    return sorted((int(m[1]), folder / n) for n in names if (m := pattern.match(n)))
+
+
+def _ends_line(f: IO[bytes]) -> bool:
+    f.seek(-1, os.SEEK_END)
+    return f.read(1) == b"\n"
