@@ -1,0 +1,93 @@
+"""Several processes as one: who am I, and the two averages a turn needs.
+
+`torchrun` sets the environment; one process needs none of it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn import Parameter
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among the processes of a run."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.rank == 0
+
+    def share(self, n: int) -> tuple[int, int]:
+        """The half-open range of a global batch of n that is this process's."""
+        return self.rank * n // self.size, (self.rank + 1) * n // self.size
+
+
+def join(device: torch.device) -> World:
+    """Join the processes that torchrun started (gloo on CPUs, nccl on GPUs), if it did."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return world()
+
+
+def world() -> World:
+    if dist.is_available() and dist.is_initialized():
+        return World(dist.get_rank(), dist.get_world_size())
+    return World()
+
+
+def average_gradients(parameters: Sequence[Parameter]) -> None:
+    """Average the gradients over all processes: one flat all-reduce, no wrapper around any
+    network, so several forwards, D.encode and double backward just work."""
+    if world().size == 1:
+        return
+    grads = []
+    for p in parameters:
+        if p.grad is None:
+            p.grad = torch.zeros_like(p)
+        grads.append(p.grad)
+    flat = torch.cat([g.reshape(-1) for g in grads])
+    dist.all_reduce(flat)
+    flat /= world().size
+    parts = flat.split([g.numel() for g in grads])
+    torch._foreach_copy_(grads, [a.view_as(g) for a, g in zip(parts, grads, strict=True)])
+
+
+def average(scalars: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Named detached scalars, averaged over all processes."""
+    out = {k: v.detach() for k, v in scalars.items()}
+    if world().size > 1 and out:
+        flat = torch.stack([v.float() for v in out.values()])
+        dist.all_reduce(flat)
+        out = dict(zip(out, flat / world().size, strict=True))
+    return out
+
+
+def agree(flag: bool, device: torch.device) -> bool:
+    """True on every process if it is true on any: so that all leave the loop together."""
+    if world().size == 1:
+        return flag
+    t = torch.tensor(int(flag), device=device)
+    dist.all_reduce(t, dist.ReduceOp.MAX)
+    return bool(t.item())
+
+
+def barrier() -> None:
+    if world().size > 1:
+        dist.barrier()
+
+
+def broadcast(tensors: Iterable[Tensor]) -> None:
+    """Give every process the first one's values."""
+    if world().size > 1:
+        for t in tensors:
+            dist.broadcast(t, 0)
