@@ -20,6 +20,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -47,6 +48,16 @@ def write_whole(path: Path, data: bytes) -> None:
         raise
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How a sitting ended: `reason` is budget, request, converged, diverged or a signal's
+    name; `code` is what a process should exit with."""
+
+    reason: str
+    code: int
+    message: str
+
+
 class Run:
     """A run folder.
 
@@ -56,6 +67,7 @@ class Run:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._lock: IO[str] | None = None
+        self.outcome: Outcome | None = None
 
     # -- opening ------------------------------------------------------------------------
     @classmethod
@@ -105,7 +117,7 @@ class Run:
         """Hold the run for writing; a second process is refused."""
         lock = open(self.path / ".lock", "a+")  # noqa: SIM115 - held for the whole block
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(lock)
         except OSError:
             lock.seek(0)
             who = lock.read().strip() or "unknown"
@@ -230,25 +242,95 @@ def valid_records(lines: list[bytes]) -> list[dict[str, Any]]:
     """The records that hold, from the lines of records.jsonl (see `Run.records`)."""
     kept: list[dict[str, Any]] = []
     for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
+        if (record := parse_record(line)) is None:
             continue
-        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
-            continue
-        if record.get("event") in ("resume", "rollback"):
+        if goes_back(record):
             while kept and kept[-1]["step"] > record["step"]:
                 kept.pop()
         kept.append(record)
     return kept
 
 
+def parse_record(line: bytes) -> dict[str, Any] | None:
+    """One line of records.jsonl, or None where it is not a whole record."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None
+
+
+def goes_back(record: dict[str, Any]) -> bool:
+    """Whether this record voids all earlier ones beyond its step."""
+    return record.get("event") in ("resume", "rollback")
+
+
+class Tail:
+    """What was appended to records.jsonl since the last look; what was read is not read again.
+
+    Args:
+        path: the file, which may come, go, shrink or be replaced at any time.
+        last: where given, begin within the last so many bytes instead of at the beginning.
+    """
+
+    def __init__(self, path: Path, last: int | None = None) -> None:
+        self.path, self.last = path, last
+        self.behind = False
+        """Whether the last `read` stopped at its limit before the file's end."""
+        self._forget()
+
+    def _forget(self) -> None:
+        self._seen: tuple[int, ...] = ()
+        self._offset, self._mark = 0, b""
+
+    def read(self, limit: int = 1 << 22) -> tuple[bool, list[dict[str, Any]]]:
+        """(again, records): the whole lines since last time, at most `limit` bytes of them,
+        roll-backs not yet applied. `again`: the file is another one or was rewritten, so
+        that everything read earlier is void."""
+        try:
+            with open(self.path, "rb") as f:
+                return self._read(f, limit)
+        except OSError:
+            again, self.behind = self._offset > 0, False
+            self._forget()
+            return again, []
+
+    def _read(self, f: IO[bytes], limit: int) -> tuple[bool, list[dict[str, Any]]]:
+        stat = os.fstat(f.fileno())
+        seen = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        if seen == self._seen and not self.behind:
+            return False, []
+        again = False
+        if self._seen:
+            f.seek(max(0, self._offset - len(self._mark)))
+            if seen[:2] != self._seen[:2] or f.read(len(self._mark)) != self._mark:
+                again = self._offset > 0
+                self._forget()
+        cut = False
+        if not self._seen and self.last is not None and stat.st_size > self.last:
+            self._offset, cut = stat.st_size - self.last, True
+        self._seen = seen
+        f.seek(self._offset)
+        chunk = f.read(limit)
+        whole = chunk.rfind(b"\n") + 1
+        if not whole and len(chunk) == limit:
+            whole = limit  # no record is that long: skip it
+        self.behind = len(chunk) == limit
+        self._offset += whole
+        self._mark = (self._mark + chunk[:whole])[-64:]
+        records = [r for line in chunk[:whole].split(b"\n")[cut:] if (r := parse_record(line))]
+        return again, records
+
+
 def find_runs(folder: str | Path) -> list[Run]:
     """All runs under a folder (or the folder itself, if it is one), by path."""
-    root = Path(folder)
-    if (root / "config.yaml").is_file():
-        return [Run(root)]
-    return [Run(p.parent) for p in sorted(root.glob("**/config.yaml"))]
+    found = []
+    for at, folders, files in os.walk(folder):
+        if "config.yaml" in files:
+            found.append(Run(at))
+            folders.clear()  # a run holds thousands of files and no further run
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+    return sorted(found, key=lambda run: run.path)
 
 
 def _numbered(folder: Path, pattern: re.Pattern[str]) -> list[tuple[int, Path]]:
@@ -257,6 +339,19 @@ def _numbered(folder: Path, pattern: re.Pattern[str]) -> list[tuple[int, Path]]:
     except OSError:
         return []
     return sorted((int(m[1]), folder / n) for n in names if (m := pattern.match(n)))
+
+
+def _lock(lock: IO[str], patience: float = 0.5) -> None:
+    """Take the lock. Readers that ask whether a run is live hold it for microseconds, so a
+    refusal counts only when it lasts."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
 
 
 def _ends_line(f: IO[bytes]) -> bool:

@@ -7,7 +7,8 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ class Recipe:
         settings: what differs from the defaults of `ganforge.config.Config`, of the
             objective and of the family, by the keys that `--set` takes.
         about: what to know before choosing it.
+        plan: for a recipe that looks at the data and the machine first: (dataset, the
+            user's settings) to (settings, the reasons).
     """
 
     name: str
@@ -38,6 +41,17 @@ class Recipe:
     headline: str
     settings: dict[str, Any] = field(default_factory=dict)
     about: str = ""
+    plan: Callable[[Any, dict[str, Any]], tuple[dict[str, Any], list[str]]] | None = None
+
+    def with_settings(self, settings: dict[str, Any]) -> Recipe:
+        """The same recipe with some settings decided."""
+        decided = dict(settings)
+        return replace(
+            self,
+            objective=decided.pop("objective", self.objective),
+            family=decided.pop("family", self.family),
+            settings={**self.settings, **decided},
+        )
 
     def row(self) -> dict[str, Any]:
         """As `ganforge recipes --json` lists it."""

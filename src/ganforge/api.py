@@ -1,0 +1,288 @@
+"""The public verbs: train, resume, load. The command line and the studio are thin over these."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganforge import config as configuration
+from ganforge import recipes
+from ganforge.build import Own, build_game, build_trainer, own_names, pick_device
+from ganforge.config import Config
+from ganforge.data import Dataset, open_source
+from ganforge.errors import UserError
+from ganforge.generator import Generator
+from ganforge.run import Run
+from ganforge.sitting import Budget, Sitting, last_whole
+from ganforge.training.distributed import barrier, join
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ganforge.build import Game
+    from ganforge.objectives.objective import Family, Objective
+    from ganforge.training.trainer import Trainer
+
+Watcher = Callable[[dict[str, Any]], None]
+DEFAULT_DATA = "fashion-mnist-mini"
+OPENING = ("size", "channels", "layout", "range", "holdout", "data_root")
+
+
+def plan(
+    data: Any = DEFAULT_DATA,
+    recipe: str | recipes.Recipe = "auto",
+    *,
+    settings: Mapping[str, Any] | None = None,
+    terms: Mapping[str, float] | None = None,
+    objective: Objective | type[Objective] | None = None,
+    family: Family | type[Family] | None = None,
+    **more: Any,
+) -> tuple[Config, Dataset, Own]:
+    """Open the data and settle every setting, as `--dry-run` shows it; nothing is trained.
+
+    Raises:
+        UserError: the data cannot be opened, or a setting does not fit.
+    """
+    chosen = recipes.recipe(recipe) if isinstance(recipe, str) else recipe
+    own = Own(
+        objective or (None if isinstance(chosen.objective, str) else chosen.objective),
+        family or (None if isinstance(chosen.family, str) else chosen.family),
+    )
+    options = {k: more.pop(k) for k in OPENING if more.get(k) is not None}
+    flat = {k: v for k, v in {**(settings or {}), **more}.items() if v is not None}
+    dataset = open_source(data, **options)
+    reasons: list[str] = []
+    if chosen.plan is not None:
+        planned, reasons = chosen.plan(dataset, flat)
+        chosen = chosen.with_settings(planned)
+    if isinstance(own.objective, type):
+        flat["objective"] = own.objective
+    if isinstance(own.family, type):
+        flat["family"] = own.family
+    config = configuration.resolve(
+        chosen,
+        flat,
+        shape=tuple(dataset.shape),
+        source=getattr(dataset, "source_shape", None),
+        class_names=list(dataset.classes),
+        terms=terms,
+        data=data if isinstance(data, str) else f"array:{dataset.fingerprint[:12]}",
+        data_options=options,
+        dataset=dataset.describe(),
+        plan=reasons,
+    )
+    return config.model_copy(update=own_names(own)), dataset, own
+
+
+def train(
+    data: Any = DEFAULT_DATA,
+    recipe: str | recipes.Recipe = "auto",
+    run: str | Path | None = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    terms: Mapping[str, float] | None = None,
+    objective: Objective | type[Objective] | None = None,
+    family: Family | type[Family] | None = None,
+    start_from: str | Path | None = None,
+    watch: Watcher | None = None,
+    stop_when_converged: bool = False,
+    **more: Any,
+) -> Run:
+    """Train a generator.
+
+    Args:
+        data: a source (see docs/data.md), an array (N, ...) or an opened Dataset.
+        recipe: a recipe's name, ./FILE.py:NAME, or a `Recipe`.
+        run: the new run folder; runs/RECIPE-NUMBER if not given.
+        settings: what `--set` takes; keyword arguments are the same (steps=100, lr=1e-4).
+        terms: extra terms and their weights, what `--add` takes.
+        objective, family: classes or objects of your own.
+        start_from: a run whose networks to start from (fine-tuning).
+        watch: called with every record.
+
+    Returns:
+        The run; `run.outcome` says how the sitting ended.
+
+    Raises:
+        UserError: anything that the caller can mend.
+    """
+    config, dataset, own = plan(
+        data, recipe, settings=settings, terms=terms, objective=objective, family=family, **more
+    )
+    return begin(
+        config, dataset, own, run, start_from=start_from, watch=watch,
+        stop_when_converged=stop_when_converged,
+    )  # fmt: skip
+
+
+def begin(
+    config: Config,
+    dataset: Dataset,
+    own: Own | None = None,
+    run: str | Path | None = None,
+    *,
+    start_from: str | Path | None = None,
+    watch: Watcher | None = None,
+    stop_when_converged: bool = False,
+) -> Run:
+    """Train what `plan` settled, in a new run folder."""
+    device = pick_device(config.device)
+    here = join(device)
+    config = with_budget(with_horizon(config, own))
+    game = build_game(config, own, device)
+    if start_from is not None:
+        _start_from(game.nets, Run.open(start_from))
+    path = Path(run) if run is not None else new_name(config.recipe)
+    folder = Run.create(path, config.plain()) if here.first else Run(path)
+    barrier()
+    trainer = build_trainer(game, dataset, here)
+    return _sit(folder, game, trainer, budget_of(config), watch, stop_when_converged)
+
+
+def resume(
+    run: str | Path,
+    *,
+    steps: int | None = None,
+    images: int | None = None,
+    minutes: float | None = None,
+    data: Any = None,
+    objective: Objective | type[Objective] | None = None,
+    family: Family | type[Family] | None = None,
+    watch: Watcher | None = None,
+    stop_when_converged: bool = False,
+    device: str | None = None,
+) -> Run:
+    """Continue a run exactly where it was left. Budgets count from the run's beginning; if
+    none is given, the run's own holds.
+
+    Raises:
+        UserError: not a run, another process trains it, the data have changed.
+    """
+    folder = Run.open(run)
+    config = configuration.load(folder.config)
+    place = pick_device(device or config.device)
+    here = join(place)
+    if data is None and config.data.startswith("array:"):
+        raise UserError(f"{run} was trained on an array; pass it again: ganforge.resume(run, data=...)")
+    dataset = open_source(config.data if data is None else data, **config.data_options)
+    was, now = config.dataset.get("fingerprint"), dataset.describe().get("fingerprint")
+    if was != now:
+        raise UserError(
+            f"the data of {run} have changed since it began ({config.data}); restore them, or start "
+            f"a new run from its networks: ganforge train {config.data} --from {run}"
+        )
+    own = Own(objective, family)
+    game = build_game(config, own, place)
+    trainer = build_trainer(game, dataset, here)
+    asked = Budget(steps, images, minutes)
+    budget = budget_of(config) if asked == Budget() else asked
+    return _sit(folder, game, trainer, budget, watch, stop_when_converged)
+
+
+def load(
+    run: str | Path,
+    checkpoint: str | int = "latest",
+    ema: bool = True,
+    *,
+    objective: Objective | type[Objective] | None = None,
+    family: Family | type[Family] | None = None,
+    device: str = "auto",
+) -> Generator:
+    """The generator of a run, ready to sample: `ganforge.load(run).sample(16)`.
+
+    Raises:
+        UserError: not a run, no such checkpoint, or it is damaged.
+    """
+    return Generator(Run.open(run), checkpoint, ema, Own(objective, family), device)
+
+
+def _sit(
+    folder: Run,
+    game: Game,
+    trainer: Trainer,
+    budget: Budget,
+    watch: Watcher | None,
+    stop_when_converged: bool,
+) -> Run:
+    with _tensorboard(folder) as board:
+        watchers = [board] if watch is None else [watch, board]
+        sitting = Sitting(
+            folder, game, trainer, budget, watchers, None, stop_when_converged=stop_when_converged
+        )
+        folder.outcome = sitting.sit()
+    return folder
+
+
+@contextlib.contextmanager
+def _tensorboard(run: Run) -> Iterator[Watcher]:
+    """TensorBoard event files beside records.jsonl, for those who use it."""
+    writer: Any = None
+
+    def write(record: dict[str, Any]) -> None:
+        nonlocal writer
+        if writer is None:  # its import is slow, and a run without records needs none
+            from torch.utils.tensorboard import SummaryWriter
+
+            writer = SummaryWriter(str(run.path / "tensorboard"))
+        for group in ("loss", "reading", "grad", "rate", "score"):
+            for name, value in (record.get(group) or {}).items():
+                value = value.get("value") if isinstance(value, dict) else value
+                if value is not None:
+                    writer.add_scalar(f"{group}/{name}", value, record["step"])
+
+    try:
+        yield write
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _start_from(nets: nn.ModuleDict, run: Run) -> None:
+    """Copy the networks of another run (its averaged ones where there are)."""
+    tensors, _ = last_whole(run)
+    saved = {**tensors["networks"], **tensors["ema"]}
+    mine = nets.state_dict()
+    fitting = {k: v for k, v in saved.items() if k in mine and mine[k].shape == v.shape}
+    missing = [k for k in mine if k not in fitting]
+    if missing:
+        raise UserError(
+            f"the networks of {run.path} do not fit this run ({missing[0]} differs or is missing, "
+            f"{len(missing)} in all); use the same recipe, --size, --width and classes"
+        )
+    nets.load_state_dict(fitting)
+
+
+def budget_of(config: Config) -> Budget:
+    return Budget(config.steps, config.images, config.minutes)
+
+
+def with_budget(config: Config) -> Config:
+    """Two minutes, where nobody said how long."""
+    if any((config.steps, config.images, config.minutes)):
+        return config
+    return config.model_copy(update={"minutes": 2.0})
+
+
+def with_horizon(config: Config, own: Own | None) -> Config:
+    """Schedules run over the budget in images that the run began with, unless the recipe
+    says otherwise; later sittings never change it."""
+    if config.horizon is not None:
+        return config
+    horizon = config.images
+    if horizon is None and config.steps is not None:
+        import torch
+
+        first = build_game(config, own, torch.device("cpu")).objective.players()[0]
+        horizon = -(-config.steps // first.every) * first.steps * config.batch_size
+    return config.model_copy(update={"horizon": horizon})
+
+
+def new_name(recipe: str) -> Path:
+    """runs/RECIPE-NUMBER, the first that is free."""
+    stem = Path(recipe).stem.replace(":", "-")
+    n = 1
+    while (path := Path("runs") / f"{stem}-{n}").exists():
+        n += 1
+    return path

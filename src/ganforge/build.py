@@ -1,0 +1,159 @@
+"""From a `Config` to plain objects: the game, its networks, its trainer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from ganforge import draws
+from ganforge.config import Config
+from ganforge.errors import UserError
+from ganforge.objectives.latent import Latent
+from ganforge.objectives.objective import Family, Objective
+from ganforge.recipes import named
+from ganforge.spec import Spec
+
+if TYPE_CHECKING:
+    from ganforge.training.distributed import World
+    from ganforge.training.trainer import Source, Trainer
+
+
+@dataclass(frozen=True)
+class Own:
+    """Classes or objects of the user's own, in place of registered names."""
+
+    objective: Objective | type[Objective] | None = None
+    family: Family | type[Family] | None = None
+
+
+@dataclass(frozen=True)
+class Game:
+    """A game ready to be played or sampled from."""
+
+    config: Config
+    spec: Spec
+    objective: Objective
+    nets: nn.ModuleDict
+    device: torch.device
+
+
+def pick_device(asked: str) -> torch.device:
+    """`auto` is the accelerator if there is one.
+
+    Raises:
+        UserError: the device asked for is not there.
+    """
+    have = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if asked == "auto":
+        asked = next((d for d in ("cuda", "mps") if have[d]), "cpu")
+    if not have[asked]:
+        there = ", ".join(d for d, ok in have.items() if ok)
+        raise UserError(f"--device {asked} is not available here; choose one of auto, {there}")
+    if asked == "cuda":
+        import os
+
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device(asked)
+
+
+def build_game(config: Config, own: Own | None = None, device: torch.device | None = None) -> Game:
+    """The game of a configuration, its networks freshly initialised by its seed."""
+    own = own or Own()
+    device = device or pick_device(config.device)
+    latent = Latent(**config.latent.model_dump())
+    spec = Spec(config.spec.shape, config.spec.classes, config.spec.source)
+    objective = _objective(config, own, latent)
+    for name, weight in config.terms.items():
+        from ganforge.objectives import term
+
+        objective.add(term(name, weight))
+    family = _family(config, own)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(draws.key(config.seed, "networks"))
+        nets = objective.networks(family, spec)
+    if config.augment and "D" in nets:
+        from ganforge.data.augment import Augment, Augmented
+
+        nets["D"] = Augmented(nets["D"], Augment(config.augment, config.augment_p))
+    if len(spec.shape) == 3:
+        nets = nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Game(config, spec, objective.to(device), nets.to(device), device)
+
+
+def build_trainer(game: Game, data: Source, world: World | None = None) -> Trainer:
+    """The trainer of a game."""
+    from ganforge.training.trainer import Trainer, make_optimisers
+
+    c = game.config
+    names = [p.name for p in game.objective.players()]
+    stray = set(c.rates) - set(names)
+    if stray:
+        raise UserError(f"lr.{stray.pop()} names no player of this game; it has {', '.join(names)}")
+    optimisers = make_optimisers(
+        game.objective,
+        game.nets,
+        kind=c.optimiser,
+        rates={n: c.rates.get(n, c.lr) for n in names},
+        betas=c.betas,
+        eps=c.eps,
+    )
+    return Trainer(
+        game.objective,
+        game.nets,
+        optimisers,
+        data,
+        batch_size=c.batch_size,
+        seed=c.seed,
+        horizon=c.horizon,
+        rate_end=c.rate_end,
+        ema=c.ema,
+        ema_ramp=c.ema_ramp,
+        clip=c.clip,
+        precision=torch.bfloat16 if c.precision == "bf16" else None,
+        world=world,
+    )
+
+
+def _objective(config: Config, own: Own, latent: Latent) -> Objective:
+    from ganforge.objectives import OBJECTIVES, objective
+
+    if isinstance(own.objective, Objective):
+        return own.objective
+    options = dict(config.objective_options)
+    if own.objective is not None:
+        return own.objective(latent=latent, **options)
+    if config.objective not in OBJECTIVES:
+        raise _missing(config, "objective", config.objective)
+    return objective(config.objective, latent=latent, **options)
+
+
+def _family(config: Config, own: Own) -> Family:
+    from ganforge.families import FAMILIES, family
+
+    if own.family is not None:
+        if isinstance(own.family, type):
+            return own.family(**config.family_options)
+        return own.family
+    if config.family not in FAMILIES:
+        raise _missing(config, "family", config.family)
+    return family(config.family, **config.family_options)
+
+
+def _missing(config: Config, what: str, name: str) -> UserError:
+    return UserError(
+        f"this run was made with your own {what} {name!r} (recipe {config.recipe}); pass it again: "
+        f"--recipe ./FILE.py:NAME, or {what}=... in Python"
+    )
+
+
+def own_names(own: Own) -> dict[str, str]:
+    """What config.yaml calls one's own parts."""
+    out = {}
+    for key in ("objective", "family"):
+        part = getattr(own, key)
+        if part is not None:
+            out[key] = named(part if isinstance(part, type) else type(part))
+    return out

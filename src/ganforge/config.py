@@ -1,0 +1,284 @@
+"""argv, YAML or a form -> one frozen, validated `Config` -> plain objects.
+
+Settings are flat keys as `--set` takes them. A key is a field of `Config`; `latent.NAME`;
+`lr.PLAYER`; an option of the objective (`objective.NAME`) or of the family (`family.NAME`).
+The prefix may be left out where only one owner has that name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from ganforge import __version__
+from ganforge.errors import UserError
+from ganforge.recipes import Recipe, named
+
+FORMAT = 1
+
+
+class LatentConfig(BaseModel):
+    """The latent: see `ganforge.objectives.latent.Latent`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    size: int = Field(64, ge=0)
+    kind: Literal["normal", "uniform", "truncated"] = "normal"
+    categorical: tuple[int, ...] = ()
+    continuous: int = Field(0, ge=0)
+
+
+class SpecConfig(BaseModel):
+    """The shape of the samples: see `ganforge.spec.Spec`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    shape: tuple[int, ...]
+    classes: int = 0
+    source: tuple[int, ...] | None = None
+
+
+class Config(BaseModel):
+    """Everything that a run was asked for, complete. Saved before the first batch."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = FORMAT
+    ganforge: str = __version__
+    recipe: str
+    data: str = Field(description="the source of the samples")
+    data_options: dict[str, Any] = {}
+    dataset: dict[str, Any] = {}
+    spec: SpecConfig
+    class_names: list[str] = []
+
+    objective: str
+    objective_options: dict[str, Any] = {}
+    family: str
+    family_options: dict[str, Any] = {}
+    terms: dict[str, float] = {}
+    latent: LatentConfig = LatentConfig()
+    conditioning: Literal["none", "concat", "projection"] = "none"
+    augment: str = Field("", description="what D sees is changed by: color,translation,cutout,flip")
+    augment_p: float = Field(1.0, ge=0, le=1)
+
+    batch_size: int = Field(64, ge=1, description="samples of a move, over all processes")
+    optimiser: Literal["adam", "rmsprop", "sgd"] = "adam"
+    lr: float = Field(2e-4, gt=0)
+    rates: dict[str, float] = Field({}, description="rates of single players, by name")
+    rate_end: float = Field(1.0, gt=0, le=1, description="final rate as a share of the first")
+    betas: tuple[float, float] = (0.5, 0.999)
+    eps: float = Field(1e-8, gt=0)
+    clip: float | None = Field(None, gt=0, description="bound of each gradient component")
+    ema: float = Field(10_000, ge=0, description="half-life of the average, in images")
+    ema_ramp: float = Field(0.05, ge=0)
+    horizon: int | None = Field(None, ge=1, description="images over which schedules run")
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    steps: int | None = Field(None, ge=1)
+    images: int | None = Field(None, ge=1)
+    minutes: float | None = Field(None, gt=0)
+    plan: list[str] = Field([], description="why these settings: the reasons, one a line")
+
+    def plain(self) -> dict[str, Any]:
+        """As plain data for config.yaml."""
+        return self.model_dump(mode="json")
+
+
+BUDGET = ("steps", "images", "minutes")
+# Set by the data and the recipe, never by hand.
+DERIVED = {"format", "ganforge", "recipe", "data", "data_options", "dataset", "spec", "class_names",
+           "objective_options", "family_options", "terms", "rates", "latent", "plan"}  # fmt: skip
+
+
+def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
+    """KEY=VALUE strings to a dictionary; values are YAML ("1e-4", "[0, .9]", "none")."""
+    out: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not (equals and key.strip()):
+            raise UserError(f"--set takes KEY=VALUE; {pair!r} was given")
+        out[key.strip()] = parse_value(text)
+    return out
+
+
+def parse_value(text: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    if isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
+        if value.lower() == "none":
+            return None
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def parse_terms(pairs: Iterable[str]) -> dict[str, float]:
+    """TERM=WEIGHT strings of `--add`."""
+    out: dict[str, float] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        try:
+            out[name.strip()] = float(text) if equals else 1.0
+        except ValueError:
+            raise UserError(f"--add takes TERM=WEIGHT with a number; {pair!r} was given") from None
+    return out
+
+
+def resolve(
+    recipe: Recipe,
+    settings: Mapping[str, Any],
+    *,
+    shape: tuple[int, ...],
+    source: tuple[int, ...] | None = None,
+    class_names: list[str] | None = None,
+    terms: Mapping[str, float] | None = None,
+    **fixed: Any,
+) -> Config:
+    """The recipe's settings, changed by the user's, checked against what there is.
+
+    Args:
+        recipe: where to start from.
+        settings: flat keys, see the module's docstring.
+        shape: shape of a sample, from the data.
+        source: shape of an input sample, or None.
+        class_names: of the data's labels.
+        terms: extra terms and their weights.
+        fixed: fields of `Config` that are not settings (recipe, data, dataset, plan).
+
+    Raises:
+        UserError: an unknown key, a value of the wrong kind, a combination that cannot work.
+    """
+    from ganforge.objectives import objective_class
+
+    merged = {**recipe.settings, **settings}
+    game = merged.pop("objective", recipe.objective)
+    family = merged.pop("family", recipe.family)
+    owners = {
+        "objective": hints(objective_class(game) if isinstance(game, str) else game, {"latent"}),
+        "family": hints(_family_class(family) if isinstance(family, str) else family, set()),
+        "latent": {k: f.annotation for k, f in LatentConfig.model_fields.items()},
+    }
+    fields = {k for k in Config.model_fields if k not in DERIVED}
+    parts: dict[str, dict[str, Any]] = {"objective": {}, "family": {}, "latent": {}, "lr": {}}
+    top: dict[str, Any] = {}
+    for key, value in merged.items():
+        owner, dot, name = key.partition(".")
+        if dot and owner == "lr":
+            parts["lr"][name] = value
+        elif dot and owner in owners:
+            if name not in owners[owner]:
+                raise _unknown(key, [f"{owner}.{k}" for k in owners[owner]])
+            parts[owner][name] = value
+        elif key in fields:
+            top[key] = value
+        else:
+            having = [o for o in ("objective", "family") if key in owners[o]]
+            # A recipe's own options do not follow when its objective or family is exchanged.
+            if not having and key in recipe.settings and key not in settings:
+                continue
+            if len(having) == 2:
+                raise UserError(f"{key!r} is an option of both; say objective.{key} or family.{key}")
+            if not having:
+                known = [*fields, *owners["objective"], *owners["family"], "latent.size", "lr.D"]
+                raise _unknown(key, known)
+            parts[having[0]][key] = value
+    conditioning = top.get("conditioning", "none")
+    if conditioning != "none" and "conditioning" in owners["family"]:
+        parts["family"].setdefault("conditioning", conditioning)
+    if conditioning != "none" and not class_names:
+        raise UserError(
+            f"recipe {recipe.name!r} makes samples by class, but these data have no labels; use "
+            "sub-folders as classes, or --set conditioning=none"
+        )
+    checked = {o: _typed(o, parts[o], owners[o]) for o in ("objective", "family")}
+    spec = {"shape": shape, "classes": len(class_names or []) if conditioning != "none" else 0}
+    body = {
+        "recipe": recipe.name,
+        "objective": named(game),
+        "objective_options": checked["objective"],
+        "family": named(family),
+        "family_options": checked["family"],
+        "latent": parts["latent"],
+        "rates": parts["lr"],
+        "terms": dict(terms or {}),
+        "spec": spec | {"source": source},
+        "class_names": class_names or [],
+        **top,
+        **fixed,
+    }
+    try:
+        return Config(**body)
+    except ValidationError as e:
+        raise UserError(explain(e)) from None
+
+
+def load(plain: Mapping[str, Any]) -> Config:
+    """A `Config` from config.yaml's data."""
+    if plain.get("format", 0) > FORMAT:
+        raise UserError(
+            f"this run has configuration format {plain['format']}; this ganforge reads up to "
+            f"{FORMAT}: upgrade ganforge"
+        )
+    try:
+        return Config(**plain)
+    except (ValidationError, TypeError) as e:
+        text = explain(e) if isinstance(e, ValidationError) else str(e)
+        raise UserError(f"config.yaml is damaged: {text}") from None
+
+
+def explain(error: ValidationError) -> str:
+    """A pydantic error as one line: what was given, what was expected."""
+    first = error.errors()[0]
+    where = ".".join(str(p) for p in first["loc"])
+    return f"{where}={first.get('input')!r} does not fit: {first['msg']}"
+
+
+def hints(cls: type, hidden: set[str]) -> dict[str, Any]:
+    """The keyword options of a class's constructors, its bases' included, and their types."""
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        init = base.__dict__.get("__init__")
+        if init is None or base.__module__.startswith(("torch", "builtins", "typing")):
+            continue
+        types = typing.get_type_hints(init)
+        for name, p in inspect.signature(init).parameters.items():
+            if name != "self" and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
+                found[name] = types.get(name, Any)
+    return {k: v for k, v in found.items() if k not in hidden}
+
+
+def _family_class(name: str) -> type:
+    from ganforge.families import family_class
+
+    return family_class(name)
+
+
+def _typed(owner: str, values: dict[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:
+    out = {}
+    for name, value in values.items():
+        try:
+            out[name] = TypeAdapter(types[name]).validate_python(value)
+        except ValidationError as e:
+            first = e.errors()[0]
+            raise UserError(
+                f"{owner}.{name}={value!r} does not fit: {first['msg']}"
+            ) from None
+    return out
+
+
+def _unknown(key: str, known: Iterable[str]) -> UserError:
+    known = sorted(set(known))
+    near = difflib.get_close_matches(key, known, 3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+    return UserError(f"setting {key!r} is unknown here; {hint}")

@@ -1,0 +1,85 @@
+"""Samples as a picture, whatever they are."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from ganforge import draws
+from ganforge.objectives.objective import Objective
+from ganforge.spec import Ask, Spec
+
+
+def exhibit(objective: Objective, spec: Spec, seed: int, device: torch.device) -> tuple[Ask, int]:
+    """The fixed request whose answer is shown through a training, and its columns: 64
+    latents; where there are classes, 8 of each of the first 10, a class a row."""
+    if objective.latent is None:
+        return Ask(), 8
+    rows = min(spec.classes, 10) or 8
+    n = 1024 if len(spec.shape) == 1 else 8 * rows
+    index = torch.arange(n)
+    with draws.keyed(seed, "exhibit", index):
+        z = objective.latent.draw(n)
+    label = (index // 8) % spec.classes if spec.classes else None
+    return Ask(z.to(device), None if label is None else label.to(device)), 8
+
+
+def picture(x: Tensor, columns: int = 8, real: Tensor | None = None) -> Image.Image:
+    """(N, C, H, W), (N, C, T) or (N, C) samples, in [-1, 1] but for vectors, as one picture:
+    a grid, waveforms, or a scatter plot over the real ones."""
+    x = x.detach().float().cpu()
+    if x.dim() == 4:
+        from ganforge.data.pictures import grid
+
+        return grid(x, columns)
+    return _scatter(x, real) if x.dim() == 2 else _waves(x, columns)
+
+
+def _scatter(x: Tensor, real: Tensor | None, size: int = 512) -> Image.Image:
+    """The first two coordinates: real samples grey, generated ones blue."""
+    im = Image.new("RGB", (size, size), "white")
+    draw = ImageDraw.Draw(im)
+    base = x if real is None else real
+    if x.shape[1] == 1:  # one dimension: a histogram each
+        low, high = base.min().item(), base.max().item()
+        pad = 0.25 * (high - low or 1)
+        for data, colour, fill in ((real, "#999999", True), (x, "#1f6feb", False)):
+            if data is None:
+                continue
+            h = torch.histc(data[:, 0], 64, low - pad, high + pad)
+            h = h / h.max().clamp_min(1) * (size - 40)
+            step = size / 64
+            points = [(i * step, size - 20 - v) for i, v in enumerate(h.tolist())]
+            if fill:
+                draw.polygon([(0, size - 20), *points, (size, size - 20)], fill=colour)
+            else:
+                draw.line(points, fill=colour, width=3)
+        return im
+    centre, reach = base[:, :2].mean(0), base[:, :2].std(0).max().item() * 2.6 or 1.0
+    for data, colour in ((real, "#b0b0b0"), (x, "#1f6feb")):
+        if data is None:
+            continue
+        at = ((data[:, :2] - centre) / reach + 1) * size / 2
+        for a, b in at.tolist():
+            if math.isfinite(a) and math.isfinite(b):
+                draw.ellipse([a - 2, size - b - 2, a + 2, size - b + 2], fill=colour)
+    return im
+
+
+def _waves(x: Tensor, columns: int, width: int = 160, height: int = 80) -> Image.Image:
+    """Each sample's waveform, the extremes of every pixel column."""
+    rows = math.ceil(len(x) / columns)
+    im = Image.new("RGB", (columns * width, rows * height), "white")
+    draw = ImageDraw.Draw(im)
+    for i, wave in enumerate(x[:, 0]):
+        left, mid = i % columns * width, (i // columns + 0.5) * height
+        for j, part in enumerate(wave.tensor_split(width - 4)):
+            top, low = part.max().item(), part.min().item()
+            draw.line(
+                [(left + j, mid - top * height * 0.45), (left + j, mid - low * height * 0.45)],
+                fill="#1f6feb",
+            )
+    return im

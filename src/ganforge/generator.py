@@ -1,0 +1,166 @@
+"""A trained generator, for use: `ganforge.load(run).sample(16)`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganforge import config as configuration
+from ganforge import draws
+from ganforge.build import Own, build_game, pick_device
+from ganforge.errors import UserError
+from ganforge.run import Run
+from ganforge.sitting import last_whole
+from ganforge.spec import Ask, Spec
+
+
+class Generator:
+    """The sampling networks of a run's checkpoint, in evaluation mode.
+
+    Args:
+        run: the run folder.
+        checkpoint: "latest", "best" or a step.
+        ema: use the moving average of the weights (as shown and scored), not the raw ones.
+        own: one's own objective or family, if the run was made with them.
+        device: where to compute.
+
+    Raises:
+        UserError: no such run or checkpoint, or it is damaged.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        checkpoint: str | int = "latest",
+        ema: bool = True,
+        own: Own | None = None,
+        device: str = "auto",
+    ) -> None:
+        self.run, self.config = run, run.config
+        c = configuration.load(self.config)
+        game = build_game(c, own, pick_device(device))
+        part = "ema" if ema else "networks"
+        tensors, self.state = last_whole(run, checkpoint, only=(part, "networks"))
+        self.objective, self.spec, self.device = game.objective, game.spec, game.device
+        self.classes = c.class_names
+        nets = nn.ModuleDict({k: game.nets[k] for k in game.objective.sampled})
+        keep = {k: v for k, v in tensors[part].items() if k.split(".")[0] in nets}
+        nets.load_state_dict(keep)
+        mark = "objective."
+        own_state = {k[len(mark) :]: v for k, v in tensors["networks"].items() if k.startswith(mark)}
+        self.objective.load_state_dict(own_state)
+        self.nets = nets.requires_grad_(False).eval()
+        self.latent = self.objective.latent
+
+    @property
+    def step(self) -> int:
+        """The step of the checkpoint in use."""
+        return int(self.state["step"])
+
+    def label(self, name: str | int) -> int:
+        """The number of a class given by name or number."""
+        if not self.spec.classes:
+            raise UserError(
+                f"{self.run.path} was not trained by class (recipe {self.config['recipe']}); leave "
+                "--label away, or train a conditional recipe such as cgan"
+            )
+        if str(name) in self.classes:
+            return self.classes.index(str(name))
+        if str(name).lstrip("-").isdigit() and 0 <= int(name) < self.spec.classes:
+            return int(name)
+        raise UserError(
+            f"class {name!r} is unknown; choose all, a number below {self.spec.classes}, or one of "
+            f"{', '.join(self.classes)}"
+        )
+
+    def ask(
+        self,
+        n: int,
+        seed: int = 0,
+        label: str | int | None = None,
+        code: Mapping[int, float] | None = None,
+        truncation: float = 1.0,
+        start: int = 0,
+    ) -> Ask:
+        """The request for samples number `start` to `start + n` of `seed`: sample i is the
+        same however many are made at once.
+
+        Args:
+            label: a class by name or number; "all" or None goes round the classes.
+            code: code number to value (InfoGAN).
+            truncation: in (0, 1]; below 1 samples are more typical and less varied.
+        """
+        if n < 1:
+            raise UserError(f"at least one sample can be made; {n} was asked for")
+        if not 0 < truncation <= 1:
+            raise UserError(f"truncation lies in (0, 1]; {truncation} was given")
+        if self.latent is None:
+            raise UserError(
+                f"{self.run.path} transforms pictures and makes none from noise; use "
+                "'ganforge apply RUN INPUT OUTPUT'"
+            )
+        index = torch.arange(start, start + n)
+        with draws.keyed(seed, "sample", index):
+            z = self.latent.draw(n, truncation=truncation)
+        for i, value in (code or {}).items():
+            z = self.latent.set_code(z, i, value)
+        y = None
+        if self.spec.classes:
+            y = index % self.spec.classes
+            if label is not None and label != "all":
+                y = torch.full((n,), self.label(label))
+        elif label is not None:
+            self.label(label)
+        return Ask(z, y)
+
+    @torch.inference_mode()
+    def make(self, ask: Ask) -> Tensor:
+        """(N, *shape) float32 on the CPU; in [-1, 1] but for vectors."""
+        moved = Ask(*(None if t is None else t.to(self.device) for t in ask))
+        return self.objective.sample(self.nets, moved).float().cpu()
+
+    def sample(
+        self,
+        n: int = 16,
+        seed: int = 0,
+        label: str | int | None = None,
+        code: Mapping[int, float] | None = None,
+        truncation: float = 1.0,
+    ) -> Tensor:
+        """n samples, (n, *shape) float32; see `ask`."""
+        return torch.cat(list(self.stream(n, seed, label, code, truncation)))
+
+    def stream(
+        self,
+        n: int,
+        seed: int = 0,
+        label: str | int | None = None,
+        code: Mapping[int, float] | None = None,
+        truncation: float = 1.0,
+        batch: int = 256,
+    ) -> Iterator[Tensor]:
+        """The same in batches, with flat memory."""
+        for start in range(0, n, batch):
+            yield self.make(self.ask(min(batch, n - start), seed, label, code, truncation, start))
+
+    def interpolate(self, rows: int = 8, steps: int = 8, seed: int = 0,
+                    label: str | int | None = None, truncation: float = 1.0) -> Tensor:  # fmt: skip
+        """(rows * steps, *shape): each row walks from one latent to another."""
+        ask = self.ask(2 * rows, seed, label, None, truncation)
+        assert ask.latent is not None
+        ends = ask.latent.view(rows, 2, -1)
+        t = torch.linspace(0, 1, steps)
+        z = slerp(ends[:, :1], ends[:, 1:], t.view(1, -1, 1)).flatten(0, 1)
+        y = None if ask.label is None else ask.label.view(rows, 2)[:, 0].repeat_interleave(steps)
+        return self.make(Ask(z, y))
+
+
+def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Spherical interpolation along the last axis (Shoemake 1985; White 2016, arXiv
+    1609.04468): a straight line between two normals would pass through untypical lengths."""
+    cosine = torch.nn.functional.cosine_similarity(a, b, dim=-1).clamp(-1 + 1e-6, 1 - 1e-6)
+    angle = cosine.acos().unsqueeze(-1)
+    return (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()

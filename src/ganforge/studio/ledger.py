@@ -1,0 +1,202 @@
+"""A run's records as columns: read once, kept small, thinned for the screen.
+
+A million ticks stay fluid: a tick is appended to typed columns as it arrives, and a page
+gets as many points as it has pixels, by the smallest and the largest value of each bucket,
+so that a single spike stays visible.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ganforge.run import Run, Tail, goes_back
+
+AXES = ("step", "images", "seconds")
+GROUPS = ("loss", "reading", "grad", "rate")
+MOST_NAMES = 128
+"""A run has tens of series; a file that claims more is not let into memory."""
+MOST_HISTOGRAMS = 240
+MOST_NOTES = 5000
+
+
+class Columns:
+    """Growing float64 columns of one length; where a name has no value, NaN."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._data: dict[str, np.ndarray] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._data
+
+    def names(self) -> list[str]:
+        return list(self._data)
+
+    def append(self, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            column = self._data.get(name)
+            if column is None:
+                if len(self._data) >= MOST_NAMES:
+                    continue
+                column = self._data[name] = np.full(max(64, self.length + 1), np.nan)
+            if len(column) <= self.length:
+                wider = np.full(max(64, self.length + self.length // 2 + 1), np.nan)
+                wider[: len(column)] = column
+                column = self._data[name] = wider
+            column[self.length] = value
+        self.length += 1
+
+    def cut(self, length: int) -> None:
+        """Keep the first `length` rows."""
+        for column in self._data.values():
+            column[length : self.length] = np.nan
+        self.length = min(self.length, length)
+
+    def get(self, name: str) -> np.ndarray:
+        """(length,) float64 of one name."""
+        column = self._data[name]
+        if len(column) < self.length:
+            wider = np.full(self.length, np.nan)
+            wider[: len(column)] = column
+            column = self._data[name] = wider
+        return column[: self.length]
+
+
+class Ledger:
+    """All that a run's records say, kept up to date by `update`. Safe between threads."""
+
+    def __init__(self, run: Run) -> None:
+        self.tail = Tail(run.path / "records.jsonl")
+        self.lock = threading.Lock()
+        self.generation = 0
+        """Grows whenever something that was told before no longer holds."""
+        self._clear()
+
+    def _clear(self) -> None:
+        self.ticks = Columns()
+        self.histograms: list[dict[str, Any]] = []
+        self._histogram_count, self._histogram_every = 0, 1
+        self.notes: dict[str, list[dict[str, Any]]] = {"event": [], "score": [], "health": []}
+
+    def update(self) -> None:
+        """Read what is new."""
+        with self.lock:
+            while True:
+                again, records = self.tail.read()
+                if again:
+                    self.generation += 1
+                    self._clear()
+                for record in records:
+                    self._take(record)
+                if not self.tail.behind:
+                    return
+
+    def _take(self, record: dict[str, Any]) -> None:
+        step = record["step"]
+        if goes_back(record):
+            self._go_back(step)
+        for kind, kept in self.notes.items():
+            if kind in record:
+                kept.append(record)
+                del kept[:-MOST_NOTES]
+                return
+        row = {axis: v for axis in AXES if (v := number(record.get(axis))) is not None}
+        row.update(flat(record))
+        self.ticks.append(row)
+        if isinstance(record.get("histogram"), dict):
+            self._take_histogram({"step": step} | record["histogram"])
+
+    def _take_histogram(self, histogram: dict[str, Any]) -> None:
+        """Keep evenly spaced ones: when there are too many, every other one goes. The
+        newest is always there."""
+        if self.histograms and self.histograms[-1].get("passing"):
+            self.histograms.pop()
+        keep = self._histogram_count % self._histogram_every == 0
+        self.histograms.append(histogram if keep else histogram | {"passing": True})
+        self._histogram_count += 1
+        if len(self.histograms) > MOST_HISTOGRAMS:
+            self.histograms = self.histograms[::2]
+            self._histogram_every *= 2
+
+    def _go_back(self, step: int) -> None:
+        kept = int(np.searchsorted(self.ticks.get("step"), step, "right")) if self.ticks.length else 0
+        beyond = kept < self.ticks.length
+        self.ticks.cut(kept)
+        for notes in [*self.notes.values(), self.histograms]:
+            while notes and notes[-1]["step"] > step:
+                notes.pop()
+                beyond = True
+        self.generation += beyond
+
+    # -- what a page gets ---------------------------------------------------------------
+    def series(
+        self,
+        points: int = 1000,
+        low: float | None = None,
+        high: float | None = None,
+        start: int = 0,
+    ) -> dict[str, list[float | None]]:
+        """{name: values}, the axes among them, of the ticks from row `start` on whose step
+        lies in [low, high], thinned to about `points`."""
+        with self.lock:
+            if not self.ticks.length:
+                return {}
+            step = self.ticks.get("step")
+            first = start if low is None else max(start, int(np.searchsorted(step, low, "left")))
+            end = len(step) if high is None else int(np.searchsorted(step, high, "right"))
+            part = {name: self.ticks.get(name)[first:end] for name in self.ticks.names()}
+            return {name: short(v) for name, v in thin(part, points).items()}
+
+
+def flat(record: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """("loss/D/real", value), ... of one tick."""
+    for group in GROUPS:
+        values = record.get(group)
+        if isinstance(values, dict):
+            for name, value in values.items():
+                if (v := number(value)) is not None:
+                    yield f"{group}/{name}", v
+    if (v := number(record.get("speed"))) is not None:
+        yield "speed", v
+
+
+def number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and abs(value) < 1e300 else None
+
+
+def thin(columns: dict[str, np.ndarray], points: int) -> dict[str, np.ndarray]:
+    """Rows of equally long columns, at most about `points` of them: of each bucket of rows
+    every column keeps its smallest and its largest value, in the order in which it moved."""
+    length = len(next(iter(columns.values()), ()))
+    buckets = max(points // 2, 1)
+    if length <= 2 * buckets:
+        return columns
+    edges = np.linspace(0, length, buckets + 1).astype(int)
+    first, last = edges[:-1], edges[1:] - 1
+    out = {}
+    for name, v in columns.items():
+        if name in AXES:
+            a, b = v[first], v[last]
+        else:
+            low, high = np.fmin.reduceat(v, first), np.fmax.reduceat(v, first)
+            rises = ~(v[last] < v[first])
+            a, b = np.where(rises, low, high), np.where(rises, high, low)
+        out[name] = np.stack([a, b], 1).reshape(-1)
+    return out
+
+
+def short(values: np.ndarray) -> list[float | None]:
+    """For JSON: five significant digits, and None where there is no value."""
+    out: list[float | None] = []
+    for v in values.tolist():
+        if v != v:
+            out.append(None)
+        elif v == int(v):
+            out.append(int(v))
+        else:
+            out.append(float(f"{v:.5g}"))
+    return out
