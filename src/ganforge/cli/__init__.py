@@ -1,0 +1,25 @@
+"""The command line: thin over the public API. The verbs import what they need when called,
+so that `ganforge --help` is quick."""
+
+from __future__ import annotations
+
+import sys
+
+from ganforge.errors import UserError
+
+
+def main() -> None:
+    """Run a verb. Exit codes: 0 done, 1 failed, 2 the user's mistake, 130/143 stopped by a
+    signal after saving."""
+    from ganforge.cli.app import app
+
+    try:
+        app()
+    except UserError as e:
+        print(f"error: {e}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import threading
 import time
 from collections import OrderedDict
@@ -251,8 +250,7 @@ class Library:
 
 
 def shrink(png: bytes, side: int) -> bytes:
-    """A PNG of at most `side` by `side`: the grid's first whole corner is what one sees in
-    a thumbnail, so it is cropped before it is scaled."""
+    """A PNG of at most `side` by `side` pixels."""
     try:
         with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
             if image.width * image.height > MOST_PIXELS:
@@ -264,8 +262,3 @@ def shrink(png: bytes, side: int) -> bytes:
     out = io.BytesIO()
     image.save(out, "PNG", compress_level=3)
     return out.getvalue()
-
-
-def clean_environment() -> dict[str, str]:
-    """The environment for a training started from here: this one, at ordinary priority."""
-    return dict(os.environ)
