@@ -1,0 +1,113 @@
+"""An opened source: batches by index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganforge.spec import Batch
+
+
+class Dataset:
+    """Samples of one shape, gathered by index from an array that may be mapped from a file.
+
+    Anything with these attributes and methods can be trained on; a wrapper that makes a
+    source for each sample sets `source_shape` and fills `Batch.source`.
+
+    Args:
+        images: (N, *space, C) channels last: uint8, uint16 or int16, brought to [-1, 1] by
+            their type's range; or float32, given as they are.
+        labels: (N,) integers, or None.
+        rows: which of `images` are in: a range of them, an int64 array (a view), or None.
+        classes: names of the labels.
+        relabel: (K,) the view's label for each of the array's labels.
+        name: of the source.
+        split: "train", "test" or "all".
+        fingerprint: digest of the content and of the view.
+        notes: what the user should know: files skipped, channels dropped, one sentence each.
+
+    Attributes:
+        shape: (C, *space).
+        source_shape: shape of `Batch.source`, or None.
+    """
+
+    source_shape: tuple[int, ...] | None = None
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray | None = None,
+        *,
+        rows: range | np.ndarray | None = None,
+        classes: Sequence[str] = (),
+        relabel: np.ndarray | None = None,
+        name: str = "array",
+        split: str = "train",
+        fingerprint: str = "",
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.images, self.labels, self.rows, self.relabel = images, labels, rows, relabel
+        self.classes, self.name, self.split = list(classes), name, split
+        self.fingerprint, self.notes = fingerprint, list(notes)
+        self.shape = (images.shape[-1], *images.shape[1:-1])
+
+    def __len__(self) -> int:
+        return len(self.images) if self.rows is None else len(self.rows)
+
+    def batch(self, indices: np.ndarray) -> Batch:
+        """The samples of these numbers: real (N, C, *space) float32 in [-1, 1] (vectors as
+        they are), pictures in channels-last memory; label (N,) int64 or None."""
+        return Batch(scale(self.raw(indices)), self.label(indices))
+
+    def raw(self, indices: np.ndarray) -> np.ndarray:
+        """The stored samples of these numbers, (N, *space, C)."""
+        return self.images.take(self._places(indices), axis=0)
+
+    def label(self, indices: np.ndarray) -> Tensor | None:
+        """(N,) int64, or None where the data have no labels."""
+        if self.labels is None:
+            return None
+        label = self.labels.take(self._places(indices)).astype(np.int64)
+        return torch.from_numpy(label if self.relabel is None else self.relabel[label])
+
+    def _places(self, indices: np.ndarray) -> np.ndarray:
+        indices = np.asarray(indices, np.int64)
+        if isinstance(self.rows, range):
+            if len(indices) and not 0 <= indices.min() <= indices.max() < len(self.rows):
+                raise IndexError(f"index outside 0..{len(self.rows) - 1}")
+            return indices * self.rows.step + self.rows.start
+        return indices if self.rows is None else self.rows.take(indices)
+
+    def describe(self) -> dict[str, Any]:
+        """What the data are, for a report or a score's protocol."""
+        return {
+            "name": self.name,
+            "split": self.split,
+            "count": len(self),
+            "shape": list(self.shape),
+            "classes": self.classes,
+            "fingerprint": self.fingerprint,
+        }
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.name!r}, {self.split}, {len(self)} x {self.shape})"
+
+
+def scale(stored: np.ndarray) -> Tensor:
+    """(N, *space, C) stored values to (N, C, *space) float32: x / 127.5 - 1 for uint8,
+    x / 32767.5 - 1 for uint16, x / 32768 for int16; float32 stays as it is."""
+    if stored.dtype == np.uint16:  # torch has few uint16 kernels; the bits as int16 do
+        x = torch.from_numpy(stored.view(np.int16)).to(torch.int32).bitwise_and_(0xFFFF)
+    else:
+        x = torch.from_numpy(stored)
+    x = x.movedim(-1, 1)
+    if stored.dtype == np.float32:
+        return x
+    x = x.to(torch.float32)
+    if stored.dtype == np.int16:
+        return x.div_(32768)
+    return x.div_(127.5 if stored.dtype == np.uint8 else 32767.5).sub_(1)

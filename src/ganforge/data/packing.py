@@ -1,0 +1,186 @@
+"""From samples as they were published to a packed store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ganforge.data.store import Store, Writer
+from ganforge.errors import UserError
+
+Progress = Callable[[int, int], None]
+"""Called with how many samples are done, and of how many."""
+
+_NAMED = 1000  # unreadable files that are kept by name
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked of the samples; None leaves it to the data.
+
+    Attributes:
+        size: (H, W) of pictures.
+        channels: 1 to 16.
+        layout: axes of an array, such as "NHWC".
+        range: the values of an array that mean -1 and 1.
+    """
+
+    size: tuple[int, int] | None = None
+    channels: int | None = None
+    layout: str | None = None
+    range: tuple[float, float] | None = None
+
+
+class Form(NamedTuple):
+    """What every packed sample looks like: (*space, C) and the type of its values."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+class Block(NamedTuple):
+    """Some samples: images (n, *space, C), labels (n,) or None, splits (n,) or None, and
+    marks (n,), a digest of each as it was published."""
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    splits: np.ndarray | None
+    marks: np.ndarray
+
+
+@dataclass
+class Report:
+    """What reading a source found.
+
+    Attributes:
+        count: samples, readable or not.
+        sizes, modes: how many of each, as published.
+        marks: digests of the readable ones, in blocks.
+        unreadable: how many, of which the first are in `broken` with the reason.
+        oddities: how many of each kind, one phrase a kind.
+    """
+
+    count: int = 0
+    sizes: Counter[str] = field(default_factory=Counter)
+    modes: Counter[str] = field(default_factory=Counter)
+    unreadable: int = 0
+    broken: list[dict[str, str]] = field(default_factory=list)
+    oddities: Counter[str] = field(default_factory=Counter)
+
+    def skip(self, file: str, reason: str) -> None:
+        self.count += 1
+        self.unreadable += 1
+        if len(self.broken) < _NAMED:
+            self.broken.append({"file": file, "reason": reason})
+
+    def notes(self) -> list[str]:
+        """What the user should know, one sentence each."""
+        found = []
+        if self.unreadable:
+            names = "; ".join(f"{b['file']} ({b['reason']})" for b in self.broken[:3])
+            more = f"; and {self.unreadable - 3} more" if self.unreadable > 3 else ""
+            found.append(
+                f"{self.unreadable} of {self.count} files could not be read and were skipped: "
+                f"{names}{more}"
+            )
+        found += [f"{n} pictures {what}" for what, n in sorted(self.oddities.items())]
+        return found
+
+    def plain(self) -> dict[str, Any]:
+        """As plain data for a store's header."""
+        return {
+            "count": self.count,
+            "readable": self.count - self.unreadable,
+            "sizes": dict(self.sizes.most_common(50)),
+            "modes": dict(self.modes.most_common(50)),
+            "unreadable": self.broken,
+            "notes": self.notes(),
+        }
+
+    def check(self, name: str) -> None:
+        """Raises: UserError: nothing was readable, or more than half was not."""
+        if 2 * self.unreadable <= self.count and self.count:
+            return
+        worst = self.broken[0] if self.broken else {"file": name, "reason": "it is empty"}
+        raise UserError(
+            f"{self.unreadable} of {self.count} files of {name} cannot be read, the first being "
+            f"{worst['file']} ({worst['reason']}); repair or remove them, or give another source"
+        )
+
+
+class Raw(Protocol):
+    """Samples as they were published: a folder, an archive, an array.
+
+    Attributes:
+        name: what to call the source.
+        classes: names of the labels; [] where there are none.
+    """
+
+    name: str
+    classes: list[str]
+
+    def key(self) -> Mapping[str, Any]:
+        """Plain data that differ whenever the content may differ; cheap to find."""
+        ...
+
+    def form(self, wish: Wish) -> Form:
+        """The form of the packed samples.
+
+        Raises:
+            UserError: nothing is readable, or the wish cannot be met.
+        """
+        ...
+
+    def blocks(self, form: Form, wish: Wish, report: Report) -> Iterator[Block]:
+        """All samples in order, a block at a time; what was found goes into `report`."""
+        ...
+
+    def __len__(self) -> int:
+        """How many there are at most."""
+        ...
+
+
+def pack(raw: Raw, wish: Wish, path: Path, progress: Progress | None = None) -> None:
+    """Write the samples into a store at `path`.
+
+    Raises:
+        UserError: too little room, more than half unreadable.
+    """
+    form = raw.form(wish)
+    need = len(raw) * int(np.prod(form.shape)) * form.dtype.itemsize
+    free = shutil.disk_usage(path.parent).free
+    if need > free:
+        raise UserError(
+            f"packing {raw.name} needs {need / 1e9:.1f} GB in {path.parent}, which has "
+            f"{free / 1e9:.1f} GB free; choose a smaller --size or set GANFORGE_CACHE"
+        )
+    report, writer = Report(), Writer(path, form.shape, form.dtype)
+    try:
+        for block in raw.blocks(form, wish, report):
+            writer.append(*block)
+            if progress is not None:
+                progress(report.count, len(raw))
+        report.check(raw.name)
+        writer.finish(raw.classes, report.plain(), raw.name)
+    except BaseException:
+        writer.discard()
+        raise
+
+
+def pack_nameless(raw: Raw, wish: Wish, progress: Progress | None = None) -> Store:
+    """A store that no other process sees and that vanishes with this one."""
+    handle, name = tempfile.mkstemp(suffix=".store")
+    os.close(handle)
+    try:
+        pack(raw, wish, Path(name), progress)
+        return Store(Path(name))
+    finally:
+        os.unlink(name)
