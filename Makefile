@@ -1,0 +1,43 @@
+# ganforge. `make demo` and `make test` need Python 3.11 or newer, git and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MINUTES ?= 2
+
+.PHONY: demo test lint types check proofs headlines tables clean
+
+demo: $(VENV)/.installed
+	$(BIN)/ganforge train fashion-mnist-mini --run runs/demo --minutes $(MINUTES)
+
+test: $(VENV)/.tested
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.tested
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(VENV)/.tested
+	$(BIN)/pyright
+
+check: lint types test
+
+proofs: $(VENV)/.tested
+	$(BIN)/python -m pytest -m long
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ganforge needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --upgrade pip
+
+# torch and torchvision first, by themselves: a matching pair.
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install -q torch torchvision
+	$(BIN)/pip install -q -e .
+	touch $@
+
+$(VENV)/.tested: pyproject.toml | $(VENV)/.installed
+	$(BIN)/pip install -q -e '.[test]'
+	$(PYTHON) tests/system.py
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,287 @@
+"""How much of the machine each recipe's training uses.
+
+    python benchmarks/throughput.py [RECIPE ...] [--size 32] [--seconds 6] [--json]
+
+One process and one run measure the convolution peak (the best GFLOP/s of forward plus
+backward over plain and transposed convolutions of 64 to 512 channels, in both memory
+formats), then each recipe's training through the package's own loop: loader, moving
+average, records. FLOPs are those that each move needs, from the layers' shapes: a gradient
+that nobody needs does not count, whether or not it was computed. Beside it stands the
+time that the recipe's convolution and linear layers alone take for the same passes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganforge import api, draws, recipes
+from ganforge.build import build_game, build_trainer
+from ganforge.sitting import Budget, Sitting
+from ganforge.run import Run
+
+LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear)
+
+
+def timed(f: Callable[[], object], repeats: int = 7) -> float:
+    """Median seconds of a call."""
+    f()
+    f()
+    out = []
+    for _ in range(repeats):
+        t = time.perf_counter()
+        f()
+        out.append(time.perf_counter() - t)
+    return median(out)
+
+
+def convolution_peak(batch: int = 64) -> float:
+    """The best GFLOP/s of forward plus backward of any of these convolutions."""
+    best = 0.0
+    for channels, side in ((64, 32), (128, 16), (256, 16), (256, 8), (512, 8)):
+        for form in (torch.channels_last, torch.contiguous_format):
+            for transposed in (False, True):
+                x = torch.randn(batch, channels, side, side).to(memory_format=form)
+                w = torch.randn(channels, channels, 3, 3).mul(0.02).to(memory_format=form)
+                x.requires_grad_()
+                w.requires_grad_()
+                go = torch.ones_like(x)
+                op = F.conv_transpose2d if transposed else F.conv2d
+
+                def both(op=op, x=x, w=w, go=go) -> object:  # type: ignore[no-untyped-def]
+                    return torch.autograd.grad(op(x, w, padding=1), (x, w), go)
+
+                flops = 3 * 2 * batch * side * side * channels * channels * 9
+                best = max(best, flops / timed(both) / 1e9)
+    return best
+
+
+# -- what a move needs ----------------------------------------------------------------------
+@dataclass
+class Layer:
+    """One convolution or linear layer as a pass met it."""
+
+    module: nn.Module
+    x: Tensor
+    y: Tensor
+    flops: float  # of its forward for the whole batch
+
+
+def layers_of(net: nn.Module, *inputs: Tensor | None) -> list[Layer]:
+    """The layers that a forward of the net goes through, in order."""
+    found: list[Layer] = []
+
+    def met(module: nn.Module, args: tuple[Tensor, ...], y: Tensor) -> None:
+        x, w = args[0], module.weight
+        if isinstance(module, nn.Linear):
+            flops = 2 * x.numel() * w.shape[0]
+        elif "Transpose" in type(module).__name__:
+            flops = 2 * x.numel() * w[0].numel()
+        else:
+            flops = 2 * y.numel() * w[0].numel()
+        found.append(Layer(module, x.detach(), y.detach(), flops))
+
+    hooks = [m.register_forward_hook(met) for m in net.modules() if isinstance(m, LAYERS)]
+    with torch.no_grad():
+        net(*inputs)
+    for h in hooks:
+        h.remove()
+    return found
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One network's part of a move: how many forwards, and which gradients of each.
+
+    `penalised` counts forwards whose gradient in the input is differentiated again: once
+    more through every layer, and for that, two more (the piecewise linear activations have
+    no second derivative)."""
+
+    net: str
+    forwards: int = 1
+    weights: bool = False
+    inputs: str = "none"  # none | inner (not into the sample) | all
+    penalised: int = 0
+
+    def units(self, layers: list[Layer]) -> list[tuple[Layer, int, int, int]]:
+        """(layer, forwards, weight gradients, input gradients) of each layer."""
+        out = []
+        for i, layer in enumerate(layers):
+            f = self.forwards
+            w = self.forwards if self.weights else 0
+            g = self.forwards if self.inputs == "all" or (self.inputs == "inner" and i) else 0
+            p = self.penalised
+            out.append((layer, f + p, w + p, g + p))
+        return out
+
+
+D_MOVE = (Pass("G"), Pass("D", 2, True, "inner"))
+G_MOVE = (Pass("G", 1, True, "inner"), Pass("D", 1, False, "all"))
+ONE_MOVE = (Pass("E", 1, True, "inner"), Pass("G", 1, True, "all"))
+# Games whose moves need more than two forwards of D and one of G. A penalty at a point of
+# its own costs a forward there too.
+NEEDS: dict[str, dict[str, tuple[Pass, ...]]] = {
+    "wgan-gp": {"D": (Pass("G"), Pass("D", 2, True, "inner"), Pass("D", 1, False, "none", 1))},
+    "dragan": {"D": (Pass("G"), Pass("D", 2, True, "inner"), Pass("D", 1, False, "none", 1))},
+    "rpgan": {
+        "D": (Pass("G"), Pass("D", 2, True, "inner", 2)),
+        "G": (Pass("G", 1, True, "inner"), Pass("D", 1, False, "all"), Pass("D")),
+    },
+}
+
+
+def alone(units: list[tuple[Layer, int, int, int]]) -> float:
+    """Seconds that the layers take by themselves for these passes."""
+    total = 0.0
+    for layer, f, w, g in units:
+        m, x = layer.module, layer.x.clone()
+        weight = m.weight.detach().clone().requires_grad_()  # type: ignore[union-attr]
+        go = torch.ones_like(layer.y)
+        total += f * timed(lambda m=m, x=x: _forward(m, x, None), 3)
+        if w:
+            y = _forward(m, x, weight)
+            total += w * timed(
+                lambda y=y, a=weight, go=go: torch.autograd.grad(y, a, go, retain_graph=True), 3
+            )
+        if g:
+            x.requires_grad_()
+            y = _forward(m, x, None)
+            total += g * timed(
+                lambda y=y, a=x, go=go: torch.autograd.grad(y, a, go, retain_graph=True), 3
+            )
+    return total
+
+
+def _forward(m: nn.Module, x: Tensor, weight: Tensor | None) -> Tensor:
+    w = m.weight.detach() if weight is None else weight  # type: ignore[union-attr]
+    if isinstance(m, nn.Linear):
+        return F.linear(x, w)
+    if "Transpose" in type(m).__name__:
+        op = F.conv_transpose1d if x.dim() == 3 else F.conv_transpose2d
+        return op(x, w, None, m.stride, m.padding, m.output_padding, m.groups)  # type: ignore[arg-type]
+    op = F.conv1d if x.dim() == 3 else F.conv2d
+    return op(x, w, None, m.stride, m.padding, m.dilation, m.groups)  # type: ignore[arg-type]
+
+
+def needs(game, batch: int) -> tuple[float, float]:  # type: ignore[no-untyped-def]
+    """(FLOPs, seconds of the layers alone) of one turn."""
+    shape, spec, objective = game.spec.shape, game.spec, game.objective
+    label = torch.zeros(batch, dtype=torch.int64) if spec.classes else None
+    x = torch.randn(batch, *shape).clamp(-1, 1)
+    if x.dim() == 4:
+        x = x.to(memory_format=torch.channels_last)
+    z = None
+    if objective.latent is not None:
+        with draws.keyed(0, "bench", torch.arange(batch)):
+            z = objective.latent.draw(batch)
+    seen: dict[str, list[Layer]] = {}
+    for name, net in game.nets.items():
+        inputs = (z, label) if name == "G" and z is not None else (x, label if name == "D" else None)
+        seen[name] = layers_of(net, *inputs)
+    flops = seconds = 0.0
+    table = NEEDS.get(game.config.objective, {})
+    for player in objective.players():
+        default = D_MOVE if player.name == "D" else G_MOVE if "D" in game.nets else ONE_MOVE
+        for p in table.get(player.name, default):
+            units = p.units(seen[p.net])
+            times = player.steps / player.every
+            flops += times * sum(u.flops * (f + w + g) for u, f, w, g in units)
+            seconds += times * alone(units)
+    return flops, seconds
+
+
+# -- a recipe -------------------------------------------------------------------------------
+def measure(name: str, source: str, size: int | None, seconds: float, peak: float) -> dict:
+    options = {} if size is None else {"size": size}
+    config, dataset, _ = api.plan(source, name, minutes=seconds / 60, **options)
+    game = build_game(config)
+    flops, layers = needs(game, config.batch_size)
+    speeds: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run.create(Path(folder) / "run", config.plain())
+        trainer = build_trainer(game, dataset)
+        trainer.turn()
+        times: list[float] = []
+        turn = trainer.turn
+
+        def watched(watch: bool = False):  # type: ignore[no-untyped-def]
+            times.append(time.perf_counter())
+            return turn(watch)
+
+        trainer.turn = watched  # type: ignore[method-assign]
+        Sitting(run, game, trainer, Budget(minutes=seconds / 60)).sit()
+        gaps = np.diff(times)
+        speeds = list(config.batch_size / gaps)
+    per_turn = float(np.median(gaps))
+    images = game.objective.players()[0].steps * config.batch_size
+    return {
+        "name": name,
+        "size": "x".join(map(str, game.spec.shape)),
+        "batch_size": config.batch_size,
+        "images_per_s": round(images / per_turn, 1),
+        "steps_per_s": round(1 / per_turn, 2),
+        "gflops": round(flops / per_turn / 1e9, 1),
+        "fraction_of_peak": round(flops / per_turn / 1e9 / peak, 3),
+        "fraction_of_layers": round(layers / per_turn, 3),
+        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "first_step_s": None,
+        "turns": len(speeds),
+    }
+
+
+def first_step(name: str, source: str, size: int | None) -> float:
+    """Seconds from a fresh process's imports done to its first step done, data packed."""
+    code = (
+        "import time, torch, ganforge.api as api, ganforge.build as b, ganforge.sitting;"
+        "t = time.perf_counter();"
+        f"c, d, _ = api.plan({source!r}, {name!r}, **{({} if size is None else {'size': size})!r});"
+        "b.build_trainer(b.build_game(c), d).turn();"
+        "print(time.perf_counter() - t)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return round(float(out.stdout.strip().splitlines()[-1]), 2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("recipes", nargs="*")
+    parser.add_argument("--data", default="fashion-mnist-mini")
+    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
+    peak = convolution_peak()
+    print(f"convolution peak {peak:.0f} GFLOP/s", file=sys.stderr)
+    if peak < 180:
+        print("warning: a peak under 180 GFLOP/s voids this run: the machine is busy", file=sys.stderr)
+    rows = []
+    for name in args.recipes or recipes.names():
+        row = measure(name, args.data, args.size, args.seconds, peak)
+        row["first_step_s"] = first_step(name, args.data, args.size)
+        rows.append(row)
+        print("  ".join(f"{k} {v}" for k, v in row.items()), file=sys.stderr, flush=True)
+    # The machine is shared: the peak again, so that a change shows.
+    again = convolution_peak()
+    print(f"convolution peak after {again:.0f} GFLOP/s", file=sys.stderr)
+    if args.json:
+        print(json.dumps({"peak_gflops": round(peak, 1), "peak_after_gflops": round(again, 1), "recipes": rows}))
+
+
+if __name__ == "__main__":
+    main()
