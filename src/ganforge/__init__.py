@@ -1,8 +1,8 @@
 """ganforge: every GAN in a few readable lines, one excellent loop, honest scores.
 
-    import ganforge
-    run = ganforge.train("fashion-mnist", recipe="dcgan", minutes=2)
-    pictures = ganforge.load(run.path).sample(16)      # (16, 1, 28, 28) in [-1, 1]
+import ganforge
+run = ganforge.train("fashion-mnist", recipe="dcgan", minutes=2)
+pictures = ganforge.load(run.path).sample(16)      # (16, 1, 28, 28) in [-1, 1]
 """
 
 from __future__ import annotations

@@ -165,7 +165,9 @@ def resume(
     place = pick_device(device or config.device)
     here = join(place)
     if data is None and config.data.startswith("array:"):
-        raise UserError(f"{run} was trained on an array; pass it again: ganforge.resume(run, data=...)")
+        raise UserError(
+            f"{run} was trained on an array; pass it again: ganforge.resume(run, data=...)"
+        )
     dataset = open_source(config.data if data is None else data, **config.data_options)
     was, now = config.dataset.get("fingerprint"), dataset.describe().get("fingerprint")
     if was != now:

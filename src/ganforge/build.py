@@ -46,7 +46,11 @@ def pick_device(asked: str) -> torch.device:
     Raises:
         UserError: the device asked for is not there.
     """
-    have = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    have = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
     if asked == "auto":
         asked = next((d for d in ("cuda", "mps") if have[d]), "cpu")
     if not have[asked]:

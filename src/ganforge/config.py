@@ -164,6 +164,7 @@ def resolve(
     merged = {**recipe.settings, **settings}
     game = merged.pop("objective", recipe.objective)
     family = merged.pop("family", recipe.family)
+    extra = {**merged.pop("terms", {}), **(terms or {})}
     owners = {
         "objective": hints(objective_class(game) if isinstance(game, str) else game, {"latent"}),
         "family": hints(_family_class(family) if isinstance(family, str) else family, set()),
@@ -188,7 +189,9 @@ def resolve(
             if not having and key in recipe.settings and key not in settings:
                 continue
             if len(having) == 2:
-                raise UserError(f"{key!r} is an option of both; say objective.{key} or family.{key}")
+                raise UserError(
+                    f"{key!r} is an option of both; say objective.{key} or family.{key}"
+                )
             if not having:
                 known = [*fields, *owners["objective"], *owners["family"], "latent.size", "lr.D"]
                 raise _unknown(key, known)
@@ -211,7 +214,7 @@ def resolve(
         "family_options": checked["family"],
         "latent": parts["latent"],
         "rates": parts["lr"],
-        "terms": dict(terms or {}),
+        "terms": extra,
         "spec": spec | {"source": source},
         "class_names": class_names or [],
         **top,
@@ -271,9 +274,7 @@ def _typed(owner: str, values: dict[str, Any], types: Mapping[str, Any]) -> dict
             out[name] = TypeAdapter(types[name]).validate_python(value)
         except ValidationError as e:
             first = e.errors()[0]
-            raise UserError(
-                f"{owner}.{name}={value!r} does not fit: {first['msg']}"
-            ) from None
+            raise UserError(f"{owner}.{name}={value!r} does not fit: {first['msg']}") from None
     return out
 
 

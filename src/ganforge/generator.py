@@ -50,7 +50,9 @@ class Generator:
         keep = {k: v for k, v in tensors[part].items() if k.split(".")[0] in nets}
         nets.load_state_dict(keep)
         mark = "objective."
-        own_state = {k[len(mark) :]: v for k, v in tensors["networks"].items() if k.startswith(mark)}
+        own_state = {
+            k[len(mark) :]: v for k, v in tensors["networks"].items() if k.startswith(mark)
+        }
         self.objective.load_state_dict(own_state)
         self.nets = nets.requires_grad_(False).eval()
         self.latent = self.objective.latent

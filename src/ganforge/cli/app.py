@@ -28,10 +28,14 @@ Images = Annotated[int | None, typer.Option(min=1, help="Real images drawn by D,
 Minutes = Annotated[float | None, typer.Option(help="Training time, likewise.")]
 Checkpoint = Annotated[str, typer.Option(help="latest, best or a step.")]
 NoEma = Annotated[bool, typer.Option("--no-ema", help="The raw weights, not their average.")]
-Converged = Annotated[bool, typer.Option("--stop-when-converged", help="Stop when the score is flat.")]
+Converged = Annotated[
+    bool, typer.Option("--stop-when-converged", help="Stop when the score is flat.")
+]
 Recipe = Annotated[
     str | None,
-    typer.Option(help="The recipe, or your own as ./FILE.py:NAME, for a run that was made with it."),
+    typer.Option(
+        help="The recipe, or your own as ./FILE.py:NAME, for a run that was made with it."
+    ),
 ]
 
 
@@ -47,28 +51,45 @@ def root(
 @app.command()
 def train(
     data: Annotated[
-        str, typer.Argument(help="NAME[:CLASS[,CLASS]][@train|test|all], a folder, an archive or a file.")
+        str,
+        typer.Argument(
+            help="NAME[:CLASS[,CLASS]][@train|test|all], a folder, an archive or a file."
+        ),
     ] = "fashion-mnist-mini",
-    recipe: Annotated[str, typer.Option(help="See 'ganforge recipes'; or ./FILE.py:NAME.")] = "auto",
+    recipe: Annotated[
+        str, typer.Option(help="See 'ganforge recipes'; or ./FILE.py:NAME.")
+    ] = "auto",
     run: Annotated[Path | None, typer.Option(help="The new run folder.")] = None,
     steps: Steps = None,
     images: Images = None,
     minutes: Minutes = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
     lr: Annotated[float | None, typer.Option(help="The learning rate of every player.")] = None,
-    size: Annotated[str | None, typer.Option(help="N or HxW; chosen from the data if not given.")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="N or HxW; chosen from the data if not given.")
+    ] = None,
     channels: Annotated[int | None, typer.Option(min=1, max=16)] = None,
     width: Annotated[int | None, typer.Option(min=1, help="The networks' one dial.")] = None,
     seed: Annotated[int | None, typer.Option()] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
-    add: Annotated[list[str] | None, typer.Option(metavar="TERM=WEIGHT", help="An extra loss term.")] = None,
+    add: Annotated[
+        list[str] | None, typer.Option(metavar="TERM=WEIGHT", help="An extra loss term.")
+    ] = None,
     layout: Annotated[str | None, typer.Option(help="Of an array: NHW, NHWC or NCHW.")] = None,
-    range_: Annotated[str | None, typer.Option("--range", help="Of a float array: LOW,HIGH.")] = None,
-    holdout: Annotated[float | None, typer.Option(help="Share of a folder kept for testing.")] = None,
+    range_: Annotated[
+        str | None, typer.Option("--range", help="Of a float array: LOW,HIGH.")
+    ] = None,
+    holdout: Annotated[
+        float | None, typer.Option(help="Share of a folder kept for testing.")
+    ] = None,
     data_root: Annotated[Path | None, typer.Option(help="Where data sets already lie.")] = None,
-    from_: Annotated[Path | None, typer.Option("--from", metavar="RUN", help="Fine-tune this run.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the settings and stop.")] = False,
+    from_: Annotated[
+        Path | None, typer.Option("--from", metavar="RUN", help="Fine-tune this run.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the settings and stop.")
+    ] = False,
     stop_when_converged: Converged = False,
     studio: Annotated[bool, typer.Option("--studio", help="Watch it in a browser.")] = False,
     json: Json = False,
@@ -131,12 +152,18 @@ def resume(
 def sample(
     run: RunFolder,
     count: Annotated[int, typer.Option(min=1)] = 64,
-    out: Annotated[Path | None, typer.Option(help="FILE.png, FILE.npy, FILE.zip or a folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="FILE.png, FILE.npy, FILE.zip or a folder.")
+    ] = None,
     seed: Annotated[int, typer.Option()] = 0,
     label: Annotated[str | None, typer.Option(help="A class by name or number, or all.")] = None,
-    code: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Fix a code.")] = None,
+    code: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Fix a code.")
+    ] = None,
     truncation: Annotated[float, typer.Option(help="In (0, 1]; lower is more typical.")] = 1.0,
-    interpolate: Annotated[bool, typer.Option("--interpolate", help="Walks between latents.")] = False,
+    interpolate: Annotated[
+        bool, typer.Option("--interpolate", help="Walks between latents.")
+    ] = False,
     checkpoint: Checkpoint = "latest",
     no_ema: NoEma = False,
     uint8: Annotated[bool, typer.Option("--uint8", help="Arrays as (N, H, W, C) bytes.")] = False,
@@ -221,7 +248,9 @@ def inspect(
         lines = [f"{found['readable']} of {found['count']} readable"]
         for key in ("sizes", "modes", "classes"):
             if found[key]:
-                lines.append(f"{key}: " + ", ".join(f"{k} ({v})" for k, v in list(found[key].items())[:12]))
+                lines.append(
+                    f"{key}: " + ", ".join(f"{k} ({v})" for k, v in list(found[key].items())[:12])
+                )
         lines.append(f"duplicates: {found['duplicates']}")
         lines += [f"unreadable: {u['file']}: {u['reason']}" for u in found["unreadable"]]
         return "\n".join(lines)
@@ -276,7 +305,9 @@ def _own(recipe: str | None) -> dict[str, Any]:
 
 def _free_run(run: Path) -> None:
     if (run / "config.yaml").exists():
-        raise UserError(f"{run} is a run already; continue it with 'ganforge resume {run}' or choose another --run")
+        raise UserError(
+            f"{run} is a run already; continue it with 'ganforge resume {run}' or choose another --run"
+        )
 
 
 def _free(out: Path, force: bool) -> None:

@@ -83,7 +83,11 @@ class Progress:
             return
         done = self.budget.share(record["step"], record["images"], record["seconds"])
         left = record["seconds"] * (1 - done) / done if done > 0 else 0.0
-        parts = [f"step {record['step']}", f"{record['speed']:.0f} images/s", f"{_clock(left)} left"]
+        parts = [
+            f"step {record['step']}",
+            f"{record['speed']:.0f} images/s",
+            f"{_clock(left)} left",
+        ]
         parts += [f"{k} {v:.3g}" for k, v in record["reading"].items() if v is not None]
         self._show(done, "  ".join(parts), record["seconds"])
 
@@ -93,7 +97,9 @@ class Progress:
         for x in stream:
             yield x
             made += len(x)
-            self._show(made / self.total, f"{made} of {self.total} {self.noun}", time.monotonic() - t0)
+            self._show(
+                made / self.total, f"{made} of {self.total} {self.noun}", time.monotonic() - t0
+            )
 
     def _show(self, done: float, line: str, seconds: float) -> None:
         if self._bar is not None:

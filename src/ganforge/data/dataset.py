@@ -100,14 +100,11 @@ class Dataset:
 def scale(stored: np.ndarray) -> Tensor:
     """(N, *space, C) stored values to (N, C, *space) float32: x / 127.5 - 1 for uint8,
     x / 32767.5 - 1 for uint16, x / 32768 for int16; float32 stays as it is."""
-    if stored.dtype == np.uint16:  # torch has few uint16 kernels; the bits as int16 do
-        x = torch.from_numpy(stored.view(np.int16)).to(torch.int32).bitwise_and_(0xFFFF)
-    else:
-        x = torch.from_numpy(stored)
-    x = x.movedim(-1, 1)
-    if stored.dtype == np.float32:
-        return x
-    x = x.to(torch.float32)
+    # In numpy: a batch is too small to be worth waking torch's threads for.
+    x = stored.astype(np.float32, copy=False)
     if stored.dtype == np.int16:
-        return x.div_(32768)
-    return x.div_(127.5 if stored.dtype == np.uint8 else 32767.5).sub_(1)
+        x /= 32768
+    elif stored.dtype != np.float32:
+        x /= np.iinfo(stored.dtype).max / 2
+        x -= 1
+    return torch.from_numpy(x).movedim(-1, 1)

@@ -67,7 +67,9 @@ def write_samples(
     if kind not in (".png", ".npy", ".zip", ""):
         raise UserError(f"{out} has an unknown ending; use .png, .npy, .zip or a folder's name")
     if kind == ".png" and count > GRID:
-        raise UserError(f"a grid holds up to {GRID} samples, {count} were asked for; use .npy or .zip")
+        raise UserError(
+            f"a grid holds up to {GRID} samples, {count} were asked for; use .npy or .zip"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:

@@ -158,7 +158,9 @@ class Guard:
             except ValueError:
                 pass
         raise Problem(
-            421, "Unknown host", "this studio was not started under that name; use the printed address"
+            421,
+            "Unknown host",
+            "this studio was not started under that name; use the printed address",
         )
 
     def _check_token(self, scope: Scope):
@@ -180,7 +182,9 @@ class Guard:
             answer.set_cookie(COOKIE, self.token, httponly=True, samesite="strict", path="/")
             return answer
         raise Problem(
-            401, "Token needed", "open the address that 'ganforge studio' printed; it holds the token"
+            401,
+            "Token needed",
+            "open the address that 'ganforge studio' printed; it holds the token",
         )
 
     def _is_token(self, given: str) -> bool:

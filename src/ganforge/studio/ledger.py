@@ -123,7 +123,9 @@ class Ledger:
             self._histogram_every *= 2
 
     def _go_back(self, step: int) -> None:
-        kept = int(np.searchsorted(self.ticks.get("step"), step, "right")) if self.ticks.length else 0
+        kept = (
+            int(np.searchsorted(self.ticks.get("step"), step, "right")) if self.ticks.length else 0
+        )
         beyond = kept < self.ticks.length
         self.ticks.cut(kept)
         for notes in [*self.notes.values(), self.histograms]:

@@ -164,7 +164,11 @@ def state_of(
 def budgets(config: dict[str, Any]) -> dict[str, float]:
     """The run's budgets by the record field that they bound."""
     found = {}
-    for name, axis, unit in (("steps", "step", 1), ("images", "images", 1), ("minutes", "seconds", 60)):
+    for name, axis, unit in (
+        ("steps", "step", 1),
+        ("images", "images", 1),
+        ("minutes", "seconds", 60),
+    ):
         if (v := number(config.get(name))) and v > 0:
             found[axis] = v * unit
     return found
@@ -172,9 +176,7 @@ def budgets(config: dict[str, Any]) -> dict[str, float]:
 
 def progress(config: dict[str, Any], last: dict[str, Any]) -> float | None:
     """The share of the budget that is spent; the first budget reached ends a run."""
-    shares = [
-        (number(last.get(axis)) or 0) / most for axis, most in budgets(config).items()
-    ]
+    shares = [(number(last.get(axis)) or 0) / most for axis, most in budgets(config).items()]
     return min(max(shares), 1.0) if shares else None
 
 

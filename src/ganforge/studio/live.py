@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -20,6 +21,8 @@ from anyio import to_thread
 from ganforge.studio.ledger import Ledger
 from ganforge.studio.library import Library
 from ganforge.studio.problems import Problem
+
+log = logging.getLogger("ganforge.studio")
 
 LOOK = 0.4
 """Seconds between looks: with the answer's way, a tick is on the page within a second."""
@@ -41,15 +44,20 @@ class Viewer:
 
     def __init__(self) -> None:
         self.queue: deque[bytes] = deque()
-        self.behind = False
         self.ready = asyncio.Event()
+        self.restart()
 
     def put(self, data: bytes) -> None:
         if len(self.queue) >= MOST_QUEUED:
-            self.queue.clear()
-            self.behind = True
+            self.restart()
         if not self.behind:
             self.queue.append(data)
+        self.ready.set()
+
+    def restart(self) -> None:
+        """It is to get everything anew."""
+        self.queue.clear()
+        self.behind = True
         self.ready.set()
 
 
@@ -66,25 +74,35 @@ class Watcher:
         self.viewers: set[Viewer] = set()
         self.task: asyncio.Task[None] | None = None
         self.turn = asyncio.Lock()
+        self.gone = False
 
     async def _run(self) -> None:
         while self.viewers:
             await asyncio.sleep(LOOK)
-            try:
-                async with self.turn:
-                    told = await to_thread.run_sync(self.look)
-                    for data in told:
-                        for viewer in self.viewers:
-                            viewer.put(data)
-            except Problem as e:
+            async with self.turn:
+                await self._tell()
+
+    async def _tell(self) -> None:
+        """Look, and pass the news on. No fault in one look ends the watch."""
+        try:
+            told = await to_thread.run_sync(self.look)
+        except Exception as e:
+            if not isinstance(e, Problem):
+                log.exception("a look at %s failed", self.first)
+            told = [] if self.gone else [message("gone", {"detail": getattr(e, "detail", "")})]
+            self.gone = True
+        else:
+            if self.gone:
+                self.gone = False
                 for viewer in self.viewers:
-                    viewer.put(message("gone", {"detail": e.detail}))
+                    viewer.restart()
+        for data in told:
+            for viewer in self.viewers:
+                viewer.put(data)
 
     async def follow(self) -> AsyncIterator[bytes]:
         """The messages for one viewer, for as long as it stays."""
         viewer = Viewer()
-        viewer.behind = True
-        viewer.ready.set()
         self.viewers.add(viewer)
         if self.task is None or self.task.done():
             self.task = asyncio.create_task(self._run())
@@ -97,16 +115,23 @@ class Watcher:
                     continue
                 viewer.ready.clear()
                 if viewer.behind:
-                    # Between two looks, so that what follows continues from it.
-                    async with self.turn:
-                        first = await to_thread.run_sync(self.first)
-                        viewer.queue.clear()
-                        viewer.behind = False
-                    yield first
+                    yield await self._start(viewer)
                 while viewer.queue:
                     yield viewer.queue.popleft()
         finally:
             self.viewers.discard(viewer)
+
+    async def _start(self, viewer: Viewer) -> bytes:
+        """Everything so far, between two looks, so that what follows continues from it."""
+        async with self.turn:
+            await self._tell()
+            try:
+                first = await to_thread.run_sync(self.first)
+            except Problem as e:
+                first = message("gone", {"detail": e.detail})
+            viewer.queue.clear()
+            viewer.behind = False
+            return first
 
 
 class RunFeed:
@@ -122,7 +147,6 @@ class RunFeed:
 
     def first(self) -> bytes:
         """The whole run, thinned. Made once for all who come between two changes."""
-        self.look()
         if self._first[0] != (self._seen, self._rest):
             ledger = self.library.ledger(self.key)
             body = self._state() | {

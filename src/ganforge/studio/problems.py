@@ -51,7 +51,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _(_: Request, e: RequestValidationError) -> Response:
         wrong = "; ".join(
-            f"{'.'.join(str(p) for p in w['loc'][1:]) or w['loc'][0]}: {w['msg']}" for w in e.errors()
+            f"{'.'.join(str(p) for p in w['loc'][1:]) or w['loc'][0]}: {w['msg']}"
+            for w in e.errors()
         )
         return Problem(422, "Request not understood", wrong[:500]).response()
 
@@ -63,5 +64,7 @@ def install(app: FastAPI) -> None:
     async def _(_: Request, e: Exception) -> Response:
         log.error("a request failed", exc_info=e)
         return Problem(
-            500, "The studio failed", "this is a fault of the studio's; its terminal has the details"
+            500,
+            "The studio failed",
+            "this is a fault of the studio's; its terminal has the details",
         ).response()

@@ -28,7 +28,9 @@ class Damaged(UserError):
     """A checkpoint that is not what was written; the message names the file."""
 
 
-def write(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+def write(
+    folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
+) -> None:
     """Write a checkpoint.
 
     Raises:

@@ -193,11 +193,15 @@ class Trainer:
             "rate_scale": self.rate_scale,
         }
 
-    def restore(self, tensors: Mapping[str, Mapping[str, Tensor]], numbers: Mapping[str, Any]) -> None:
+    def restore(
+        self, tensors: Mapping[str, Mapping[str, Tensor]], numbers: Mapping[str, Any]
+    ) -> None:
         """Go to exactly the state that `tensors()` and `numbers()` described."""
         mark = "objective."
         saved = tensors["networks"]
-        self.objective.load_state_dict({k[len(mark) :]: v for k, v in saved.items() if k.startswith(mark)})
+        self.objective.load_state_dict(
+            {k[len(mark) :]: v for k, v in saved.items() if k.startswith(mark)}
+        )
         self.nets.load_state_dict({k: v for k, v in saved.items() if not k.startswith(mark)})
         self.ema.nets.load_state_dict(dict(tensors["ema"]))
         for name, o in self.optimisers.items():
