@@ -6,7 +6,10 @@ knows that somebody watches.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ganforge.studio.server import create_app, serve
 
 __all__ = ["create_app", "serve"]
 

@@ -160,7 +160,7 @@ class Guard:
         raise Problem(
             421,
             "Unknown host",
-            "this studio was not started under that name; use the printed address",
+            "this studio goes by another name; use the printed address",
         )
 
     def _check_token(self, scope: Scope):
@@ -184,7 +184,7 @@ class Guard:
         raise Problem(
             401,
             "Token needed",
-            "open the address that 'ganforge studio' printed; it holds the token",
+            "open the address that 'ganforge studio' printed",
         )
 
     def _is_token(self, given: str) -> bool:

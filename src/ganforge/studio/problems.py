@@ -6,9 +6,9 @@ import json
 import logging
 from http import HTTPStatus
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
+from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.responses import Response
 
 from ganforge.errors import UserError
@@ -16,7 +16,7 @@ from ganforge.errors import UserError
 log = logging.getLogger("ganforge.studio")
 
 
-class Problem(Exception):
+class Problem(HTTPException):
     """What went wrong, for the person at the page.
 
     Args:
@@ -26,7 +26,7 @@ class Problem(Exception):
     """
 
     def __init__(self, status: int, title: str, detail: str = "") -> None:
-        super().__init__(f"{title}: {detail}")
+        super().__init__(status, detail)
         self.status, self.title, self.detail = status, title, detail
 
     def body(self) -> bytes:
@@ -50,14 +50,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _(_: Request, e: RequestValidationError) -> Response:
-        wrong = "; ".join(
-            f"{'.'.join(str(p) for p in w['loc'][1:]) or w['loc'][0]}: {w['msg']}"
-            for w in e.errors()
-        )
+        wrong = "; ".join(f"{'.'.join(map(str, w['loc'][1:]))}: {w['msg']}" for w in e.errors())
         return Problem(422, "Request not understood", wrong[:500]).response()
 
-    @app.exception_handler(HTTPException)
-    async def _(_: Request, e: HTTPException) -> Response:
+    @app.exception_handler(AnyHTTPException)
+    async def _(_: Request, e: AnyHTTPException) -> Response:
         return Problem(e.status_code, HTTPStatus(e.status_code).phrase, "").response()
 
     @app.exception_handler(Exception)
