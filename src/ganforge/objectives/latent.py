@@ -47,21 +47,25 @@ class Latent:
     ) -> Tensor:
         """(n, width) float32. `truncation` in (0, 1] shrinks the noise towards its centre:
         a normal is redrawn within +-2 * truncation, a uniform scaled."""
-        noise = draws.uniform(n, self.size, device=device)
-        if self.kind == "uniform":
-            z = noise.mul_(2).sub_(1).mul_(truncation)
-        elif self.kind == "truncated" or truncation < 1:
-            bound = torch.tensor(2.0 * truncation)
-            low = torch.special.ndtr(-bound).item()
-            z = torch.special.ndtri(noise.mul_(1 - 2 * low).add_(low).clamp_(1e-7, 1 - 1e-7))
-        else:
+        if self.kind == "normal" and truncation >= 1:
             z = draws.normal(n, self.size, device=device)
+        else:
+            z = self.noise(draws.uniform(n, self.size, device=device), truncation)
         parts = [z]
         for k in self.categorical:
             parts.append(one_hot(draws.integers(n, k, device=device), k).to(z.dtype))
         if self.continuous:
             parts.append(draws.uniform(n, self.continuous, device=device).mul_(2).sub_(1))
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+    def noise(self, quantile: Tensor, truncation: float = 1.0) -> Tensor:
+        """The noise (N, size) whose place in its distribution is `quantile` in (0, 1)."""
+        if self.kind == "uniform":
+            return quantile.mul(2).sub_(1).mul_(truncation)
+        low = 0.0
+        if self.kind == "truncated" or truncation < 1:
+            low = torch.special.ndtr(torch.tensor(-2.0 * truncation)).item()
+        return torch.special.ndtri(quantile.mul(1 - 2 * low).add_(low).clamp_(1e-7, 1 - 1e-7))
 
     def categories(self, z: Tensor) -> list[Tensor]:
         """The one-hot codes of z, each (N, k)."""
