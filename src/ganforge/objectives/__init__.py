@@ -1,0 +1,68 @@
+"""The games, one file a paper, and the extra terms that can join them."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ganforge.errors import UserError
+
+if TYPE_CHECKING:
+    from ganforge.objectives.objective import Objective
+    from ganforge.objectives.terms import Term
+
+OBJECTIVES: dict[str, str] = {
+    "gan": "gan:GAN",
+    "lsgan": "lsgan:LSGAN",
+    "wgan": "wgan:WGAN",
+    "wgan-gp": "wgan_gp:WGANGP",
+    "dragan": "dragan:DRAGAN",
+    "hinge": "hinge:Hinge",
+    "rpgan": "rpgan:RpGAN",
+    "infogan": "infogan:InfoGAN",
+    "acgan": "acgan:ACGAN",
+    "ebgan": "ebgan:EBGAN",
+    "began": "began:BEGAN",
+    "ae": "ae:AE",
+    "vae": "vae:VAE",
+}
+"""Name to where its class is; imported when asked for."""
+
+
+def objective_class(name: str) -> type[Objective]:
+    """A game's class by name.
+
+    Raises:
+        UserError: there is no such game.
+    """
+    if name not in OBJECTIVES:
+        near = difflib.get_close_matches(name, OBJECTIVES, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UserError(f"objective {name!r} is unknown; {hint}choose one of {', '.join(OBJECTIVES)}")
+    module, _, kind = OBJECTIVES[name].partition(":")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), kind)
+
+
+def objective(name: str, **options: Any) -> Objective:
+    """A game by name, with its options.
+
+    Raises:
+        UserError: an unknown game or option, or a value that it refuses.
+    """
+    from ganforge.objectives.objective import options as known_options
+
+    cls = objective_class(name)
+    known = known_options(cls)
+    for key in options:
+        if key not in known:
+            allowed = ", ".join(f"{k}={v}" for k, v in known.items() if k != "latent")
+            raise UserError(f"objective {name!r} has no option {key!r}; it has: {allowed}")
+    return cls(**options)
+
+
+def term(name: str, weight: float) -> Term:
+    """An extra term by name, weighted."""
+    from ganforge.objectives.terms import term as make
+
+    return make(name, weight)

@@ -1,0 +1,51 @@
+"""Generative Adversarial Nets. Goodfellow et al. 2014, arXiv 1406.2661."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from ganforge import draws
+from ganforge.objectives.latent import Latent
+from ganforge.objectives.objective import Terms, TwoPlayer
+from ganforge.spec import Batch
+
+
+class GAN(TwoPlayer):
+    """min_G max_D V(D, G) = E_x log D(x) + E_z log(1 - D(G(z))), with D the sigmoid of a score.
+
+    Args:
+        saturating: G minimises log(1 - D(G(z))), the minimax game; else it maximises
+            log D(G(z)), whose gradient does not vanish where D is sure.
+        label_noise: D's targets are moved inward by U(0, label_noise) for each sample.
+    """
+
+    def __init__(
+        self,
+        latent: Latent | None = None,
+        d_steps: int = 1,
+        d_norm: str | None = "family",
+        saturating: bool = False,
+        label_noise: float = 0.0,
+    ) -> None:
+        super().__init__(latent, d_steps, d_norm)
+        self.saturating, self.label_noise = saturating, label_noise
+
+    def d_loss(self, nets: nn.ModuleDict, b: Batch) -> Terms:
+        real, fake = self.on_real(nets, b), self.on_fake(nets, b)
+        return {
+            "real": (softplus(-real) + self._noise(real)).mean(),
+            "fake": (softplus(fake) + self._noise(-fake)).mean(),
+        }
+
+    def g_loss(self, nets: nn.ModuleDict, b: Batch) -> Terms:
+        fake = self.on_fake(nets, b)
+        return {"adv": -softplus(fake).mean() if self.saturating else softplus(-fake).mean()}
+
+    def _noise(self, score: Tensor) -> Tensor:
+        """Cross-entropy with target 1 - u is softplus(-score) + u * score."""
+        if not self.label_noise:
+            return torch.zeros(())
+        u = draws.uniform(len(score), device=score.device) * self.label_noise
+        return u.view(-1, *[1] * (score.dim() - 1)) * score
