@@ -248,17 +248,11 @@ def explain(error: ValidationError) -> str:
 
 
 def hints(cls: type, hidden: set[str]) -> dict[str, Any]:
-    """The keyword options of a class's constructors, its bases' included, and their types."""
-    found: dict[str, Any] = {}
-    for base in reversed(cls.__mro__):
-        init = base.__dict__.get("__init__")
-        if init is None or base.__module__.startswith(("torch", "builtins", "typing")):
-            continue
-        types = typing.get_type_hints(init)
-        for name, p in inspect.signature(init).parameters.items():
-            if name != "self" and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
-                found[name] = types.get(name, Any)
-    return {k: v for k, v in found.items() if k not in hidden}
+    """The keyword options of a class's constructor, and their types."""
+    types = typing.get_type_hints(cls.__init__)
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    found = inspect.signature(cls).parameters.values()
+    return {p.name: types.get(p.name, Any) for p in found if p.kind in kinds and p.name not in hidden}
 
 
 def _family_class(name: str) -> type:

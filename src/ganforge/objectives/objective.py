@@ -3,6 +3,7 @@ order, each mover's loss, and what happens after a move."""
 
 from __future__ import annotations
 
+import inspect
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -259,14 +260,4 @@ def squared_slopes(score: Tensor, x: Tensor) -> Tensor:
 
 def options(objective: type[Objective]) -> dict[str, Any]:
     """The objective's own settings: its constructor's keyword arguments and defaults."""
-    import inspect
-
-    found: dict[str, Any] = {}
-    for cls in reversed(objective.__mro__):
-        init = cls.__dict__.get("__init__")
-        if init is None or not issubclass(cls, Objective):
-            continue
-        for name, p in inspect.signature(init).parameters.items():
-            if name != "self" and p.kind is not p.VAR_KEYWORD:
-                found[name] = p.default
-    return found
+    return {k: p.default for k, p in inspect.signature(objective).parameters.items()}

@@ -145,11 +145,20 @@ class Trainer:
         with draws.keyed(self.seed, "data", index):
             batch = self.data.batch(self.shuffle.at(self.drawn + low, high - low))
         # For modules that draw from torch's own generator; ours draw from ganforge.draws.
-        torch.manual_seed(draws.key(self.seed, "torch") + self.drawn + low)
+        self._seed_torch(self.drawn + low)
         self.drawn += self.batch_size
         if player is self.players[0]:
             self.images += self.batch_size
         return to_device(batch, self._device), index.to(self._device)
+
+    def _seed_torch(self, position: int) -> None:
+        # torch.manual_seed records a stack trace for each accelerator that is not in use.
+        seed = draws.key(self.seed, "torch") + position
+        torch.default_generator.manual_seed(seed)
+        if self._device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        elif self._device.type == "mps":
+            torch.mps.manual_seed(seed)
 
     # -- schedules ----------------------------------------------------------------------
     @property
