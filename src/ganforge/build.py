@@ -122,7 +122,7 @@ def build_trainer(game: Game, data: Source, world: World | None = None) -> Train
 
 
 def _objective(config: Config, own: Own, latent: Latent) -> Objective:
-    from ganforge.objectives import OBJECTIVES, objective
+    from ganforge.objectives import OBJECTIVES, make_objective
 
     if isinstance(own.objective, Objective):
         return own.objective
@@ -131,7 +131,7 @@ def _objective(config: Config, own: Own, latent: Latent) -> Objective:
         return own.objective(latent=latent, **options)
     if config.objective not in OBJECTIVES:
         raise _missing(config, "objective", config.objective)
-    return objective(config.objective, latent=latent, **options)
+    return make_objective(config.objective, latent=latent, **options)
 
 
 def _family(config: Config, own: Own) -> Family:

@@ -2,36 +2,238 @@
 
 from __future__ import annotations
 
-import numpy as np
+import io
+import warnings
+from dataclasses import dataclass
 
+import numpy as np
+from PIL import Image
+
+from ganforge.data.files import Broken
 from ganforge.errors import UserError
 
+MAX_PIXELS = 1 << 27  # 134 million; more is taken for a decompression bomb
+EXTENSIONS = frozenset(
+    ".png .jpg .jpeg .jpe .jfif .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm .tga .ico .jp2 "
+    ".j2k .avif".split()
+)
+# Only decoders that decode: others start programs (PostScript) or are never pictures of a set.
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA", "ICO", "JPEG2000", "AVIF")
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation to the turn that undoes it; from 5 on the sides are exchanged."""
 
-def convert_channels(x: np.ndarray, channels: int, name: str) -> np.ndarray:
-    """(..., C) to (..., channels): grey is repeated, colour becomes luminance (ITU-R 601-2),
-    alpha is dropped or made opaque.
+
+@dataclass(frozen=True)
+class Look:
+    """What a picture is, before anything is done to it.
+
+    Attributes:
+        size: (H, W), upright.
+        mode: as the file has it: "RGB", "P", "I;16", "RGB;16" ...
+        colour: it has colours.
+        deep: it has more than 8 bits a channel.
+        frames: it is animated.
+        turned: its EXIF data say that it lies on a side.
+        alpha: some of it may be transparent.
+    """
+
+    size: tuple[int, int]
+    mode: str
+    colour: bool
+    deep: bool
+    frames: bool
+    turned: bool
+    alpha: bool
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture: (H, W, C), and what it was."""
+
+    pixels: np.ndarray
+    look: Look
+
+
+def look(data: bytes, name: str) -> Look:
+    """What the header says.
 
     Raises:
-        UserError: there is no such conversion.
+        Broken: it is no picture.
+        UserError: it is a decompression bomb.
     """
-    have = x.shape[-1]
-    if have == channels:
-        return x
-    if channels == 1 and have in (3, 4):
-        weights = np.array([0.299, 0.587, 0.114])
-        return np.rint(x[..., :3] @ weights).astype(x.dtype)[..., None]
-    if have == 1 and channels == 3:
-        return np.repeat(x, 3, -1)
-    if have == 4 and channels == 3:
-        return x[..., :3]
-    if have == 3 and channels == 4:
-        opaque = np.full_like(x[..., :1], np.iinfo(x.dtype).max)
-        return np.concatenate([x, opaque], -1)
-    raise UserError(
-        f"{name} has {have} channels and cannot be brought to {channels}; drop --channels, or make "
-        "the array with the channels wanted"
+    return _look(_open(data, name), data)[0]
+
+
+def decode(
+    data: bytes, name: str, size: tuple[int, ...], channels: int, dtype: np.dtype
+) -> Picture:
+    """The picture upright, at `size` (H, W), with `channels` channels.
+
+    The first frame of an animation. It is scaled by an antialiasing filter (Lanczos) until it
+    covers `size` and cropped about its centre. Transparent parts are laid over white, unless
+    the transparency is asked for (2 or 4 channels). 16-bit values are kept where `dtype` is
+    uint16.
+
+    Raises:
+        Broken: it cannot be decoded.
+        UserError: it is a decompression bomb, or `channels` is none of 1 to 4.
+    """
+    im = _open(data, name)
+    seen, turn = _look(im, data)
+    if channels not in (1, 2, 3, 4):
+        raise UserError(f"pictures have 1 to 4 channels; --channels {channels} was asked for")
+    target = (size[1], size[0]) if turn is not None and turn >= 5 else (size[0], size[1])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if seen.deep:
+                x = _deep(im, data)
+            else:
+                # JPEG can be decoded at a fraction of its size, in an eighth of the time.
+                im.draft(None, (2 * target[1], 2 * target[0]))
+                x = _flat(im)
+    except UserError:
+        raise
+    except MemoryError:
+        raise Broken(f"no memory for {seen.size[0]}x{seen.size[1]} pixels") from None
+    except Exception as e:  # decoders raise many kinds for broken data
+        raise Broken((str(e).splitlines() or [""])[0][:120] or type(e).__name__) from None
+    x = to_channels(x, channels)
+    x = resize(x, target)
+    if turn is not None:
+        x = _turned(x, turn)
+    if dtype == np.uint16 and x.dtype == np.uint8:
+        x = x.astype(np.uint16) * 257
+    elif dtype == np.uint8 and x.dtype == np.uint16:
+        x = np.rint(x / 257).astype(np.uint8)
+    return Picture(np.ascontiguousarray(x), seen)
+
+
+def _open(data: bytes, name: str) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            im = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except Image.DecompressionBombError:
+        raise _bomb(name, "more than 178 million") from None
+    except Exception as e:
+        reason = "it is empty" if not data else "no picture" if "identify" in str(e) else str(e)
+        raise Broken((reason.splitlines() or [""])[0][:120] or type(e).__name__) from None
+    if im.width * im.height > MAX_PIXELS:
+        raise _bomb(name, f"{im.width}x{im.height}")
+    return im
+
+
+def _bomb(name: str, pixels: str) -> UserError:
+    return UserError(
+        f"{name} unpacks to {pixels} pixels, over the limit of {MAX_PIXELS // 10**6} million (a "
+        "decompression bomb?); remove it, or shrink it if it is yours"
     )
 
 
+def _look(im: Image.Image, data: bytes) -> tuple[Look, int | None]:
+    try:
+        turn = im.getexif().get(0x0112)
+        frames = bool(getattr(im, "is_animated", False))
+    except Exception:  # a picture with broken EXIF data is still a picture
+        turn, frames = None, False
+    turn = turn if turn in _TURNS else None
+    deep_png = data[:8] == b"\x89PNG\r\n\x1a\n" and data[24:25] == b"\x10"
+    mode = f"{im.mode};16" if deep_png and not im.mode.startswith("I") else im.mode
+    if im.mode == "P":
+        palette = np.array(im.getpalette() or [0, 0, 0]).reshape(-1, 3)
+        colour = bool((palette != palette[:, :1]).any())
+    else:
+        colour = not im.mode.startswith(("1", "L", "I", "F")) or im.mode == "LAB"
+    sides = (im.width, im.height) if turn is not None and turn >= 5 else (im.height, im.width)
+    seen = Look(
+        size=sides,
+        mode=mode,
+        colour=colour,
+        deep=mode.startswith("I") or mode.endswith(";16"),
+        frames=frames,
+        turned=turn is not None,
+        alpha=im.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in im.info,
+    )
+    return seen, turn
+
+
+def _flat(im: Image.Image) -> np.ndarray:
+    """8-bit pixels (H, W, 1 to 4)."""
+    if im.mode == "F":
+        raise Broken("its pixels are 32-bit floats; save it with 8 or 16 bits, or as .npy")
+    grey = im.mode in ("1", "L", "LA", "La")
+    if im.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in im.info:
+        im = im.convert("LA" if grey else "RGBA")
+    else:
+        im = im.convert("L" if grey else "RGB")
+    x = np.asarray(im)
+    return x if x.ndim == 3 else x[..., None]
+
+
+def _deep(im: Image.Image, data: bytes) -> np.ndarray:
+    """16-bit pixels (H, W, 1 to 4)."""
+    if im.mode.startswith("I"):
+        x = np.asarray(im)[..., None]
+        if x.dtype.itemsize > 2 and (x.min() < 0 or x.max() > 65535):
+            raise Broken("its pixels are 32-bit integers; save it with 8 or 16 bits, or as .npy")
+        return x.astype(np.uint16)
+    # Pillow keeps 8 bits of a PNG's 16 where it has more than one channel.
+    import torch
+    from torchvision.io import ImageReadMode, decode_png
+
+    buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    return decode_png(buffer, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
+
+
+def _turned(x: np.ndarray, turn: int) -> np.ndarray:
+    planes = [np.asarray(Image.fromarray(p).transpose(_TURNS[turn])) for p in np.moveaxis(x, -1, 0)]
+    return np.stack(planes, -1)
+
+
+def to_channels(x: np.ndarray, channels: int) -> np.ndarray:
+    """(H, W, 1 to 4) grey, grey and alpha, RGB or RGBA to 1 to 4 channels of the same kinds.
+    Colour becomes luminance (ITU-R 601-2); lost transparency is laid over white."""
+    top = np.iinfo(x.dtype).max
+    colour, alpha = (x, None) if x.shape[-1] in (1, 3) else (x[..., :-1], x[..., -1:])
+    if channels in (1, 2) and colour.shape[-1] == 3:
+        colour = np.rint(colour @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
+    elif channels in (3, 4) and colour.shape[-1] == 1:
+        colour = np.repeat(colour, 3, -1)
+    if channels in (2, 4):
+        opaque = np.full_like(colour[..., :1], top) if alpha is None else alpha
+        colour = np.concatenate([colour, opaque], -1)
+    elif alpha is not None:
+        share = alpha.astype(np.float32) / top
+        colour = np.rint(colour * share + top * (1 - share))
+    return colour.astype(x.dtype, copy=False)
+
+
 def resize(x: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    raise NotImplementedError
+    """(H, W, C) uint8 or uint16 to `size` (H', W'): antialiased (Lanczos) until it covers the
+    size, cropped about the centre."""
+    (h, w), (height, width) = x.shape[:2], size
+    if (h, w) == (height, width):
+        return x
+    scale = max(height / h, width / w)
+    top, left = (h - height / scale) / 2, (w - width / scale) / 2
+    box = (left, top, w - left, h - top)
+
+    def one(plane: np.ndarray) -> np.ndarray:
+        im = Image.fromarray(plane)
+        return np.asarray(im.resize((width, height), Image.Resampling.LANCZOS, box))
+
+    if x.dtype == np.uint8 and x.shape[-1] in (3, 4):
+        return one(x)
+    if x.dtype == np.uint8:
+        return np.stack([one(p) for p in np.ascontiguousarray(np.moveaxis(x, -1, 0))], -1)
+    planes = [one(p.astype(np.float32)) for p in np.moveaxis(x, -1, 0)]
+    return np.clip(np.rint(np.stack(planes, -1)), 0, 65535).astype(np.uint16)

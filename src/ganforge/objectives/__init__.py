@@ -44,7 +44,7 @@ def objective_class(name: str) -> type[Objective]:
     return getattr(importlib.import_module(f"{__name__}.{module}"), kind)
 
 
-def objective(name: str, **options: Any) -> Objective:
+def make_objective(name: str, **options: Any) -> Objective:
     """A game by name, with its options.
 
     Raises:

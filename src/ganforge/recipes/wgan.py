@@ -5,7 +5,7 @@ recipe = Recipe(
     objective="wgan",
     family="dcgan",
     citation="Arjovsky, Chintala, Bottou 2017, Wasserstein GAN, arXiv 1701.07875",
-    headline="The critic"s gap estimates the Wasserstein distance and falls as samples "
+    headline="The critic's gap estimates the Wasserstein distance and falls as samples "
     "improve.",
     settings={
         "latent.size": 100,

@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from ganforge import __version__
 from ganforge.errors import UserError
 from ganforge.studio import problems
 from ganforge.studio.actions import Actions
+from ganforge.studio.explore import Explorer, Point, Wanted
 from ganforge.studio.guard import Guard, is_loopback
 from ganforge.studio.library import Library
 from ganforge.studio.live import Feeds
@@ -49,6 +51,20 @@ class Resumed(Strict):
     steps: int | None = Field(None, gt=0, le=10**12)
 
 
+class Opening(Strict):
+    checkpoint: int | Literal["latest", "best"] = "latest"
+
+
+class Directed(Strict):
+    step: int
+    label: int | None = None
+
+
+class Neighbourly(Strict):
+    step: int
+    point: Point
+
+
 def create_app(
     folder: str | Path,
     *,
@@ -70,7 +86,7 @@ def create_app(
     if not is_loopback(host) and not token:
         raise UserError(f"listening on {host} needs a token; call serve(), which makes one")
     library = Library(folder)
-    feeds, actions = Feeds(library), Actions(library)
+    feeds, actions, explorer = Feeds(library), Actions(library), Explorer(library)
     app = FastAPI(
         title="ganforge studio",
         version=__version__,
@@ -119,6 +135,17 @@ def create_app(
         ledger.update()
         return {"series": ledger.series(min(max(points, 10), 5000), low, high)}
 
+    @app.get("/api/runs/{key}/history")
+    def history(key: str) -> dict[str, Any]:
+        """What a comparison needs of a run: its configuration, scores and curves."""
+        entry, ledger = library.entry(key), library.ledger(key)
+        ledger.update()
+        return {
+            "config": entry.config,
+            "scores": ledger.notes["score"],
+            "series": ledger.series(400),
+        }
+
     @app.get("/api/runs/{key}/samples/{step}.png")
     def sample(key: str, step: int, v: int = 0) -> Response:
         return png(library.entry(key).sample(step), v)
@@ -135,6 +162,25 @@ def create_app(
     @app.post("/api/runs/{key}/resume", status_code=202)
     def resume(key: str, asked: Resumed) -> dict[str, Any]:
         return {"pid": actions.resume(key, asked.minutes, asked.steps)}
+
+    @app.post("/api/explore/{key}/open")
+    def explore_open(key: str, asked: Opening) -> dict[str, Any]:
+        return explorer.open(key, asked.checkpoint)
+
+    @app.post("/api/explore/{key}/make")
+    def explore_make(key: str, wanted: Wanted) -> Response:
+        began = time.perf_counter()
+        data, kind = explorer.make(key, wanted)
+        spent = f"make;dur={1000 * (time.perf_counter() - began):.1f}"
+        return Response(data, media_type=kind, headers={"server-timing": spent})
+
+    @app.post("/api/explore/{key}/directions")
+    def explore_directions(key: str, asked: Directed) -> dict[str, Any]:
+        return explorer.directions(key, asked.step, asked.label)
+
+    @app.post("/api/explore/{key}/neighbours")
+    def explore_neighbours(key: str, asked: Neighbourly) -> dict[str, Any]:
+        return explorer.neighbours(key, asked.step, asked.point)
 
     app.mount("/static", Static(directory=STATIC), name="static")
     return Guard(app, (host, *hosts), token, any_address=host in ("0.0.0.0", "::"))

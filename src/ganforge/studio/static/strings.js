@@ -41,4 +41,23 @@ export const STRINGS = {
   "ask.rate": ["Change the learning rates?", "调整学习率？"], "ask.rate.text": ["All rates are multiplied by this number, from the next step on. The run will no longer be the one that its configuration describes.", "从下一步起，所有学习率乘以该数。此后训练将不再与其配置完全一致。"], "ask.rate.field": ["Multiply by", "乘以"],
   "ask.resume": ["Resume this training?", "继续训练？"], "ask.resume.text": ["It continues on this machine, exactly where it stopped. Without a new budget the run's own holds.", "在本机从停止处精确继续。若不填新的预算，则沿用原预算。"], "ask.resume.field": ["Minutes in all (optional)", "总分钟数（可选）"],
   "done.stop": ["Asked to stop; it ends after this step.", "已请求停止；本步之后结束。"], "done.save": ["Asked to save.", "已请求保存。"], "done.rate": ["Asked to change the rates.", "已请求调整学习率。"], "done.resume": ["It trains again.", "已继续训练。"],
+
+  // exploring
+  again: ["Try again", "重试"],
+  "explore.choose": ["Choose a run, and walk through what its generator can make.", "选择一次训练，漫步于其生成器的潜空间。"], "explore.none": ["No run has been trained yet.", "尚无训练好的模型。"],
+  "explore.run": ["the run", "训练页"], "explore.checkpoint": ["Checkpoint", "检查点"], "explore.best": ["best", "最佳"], "explore.opening": ["Opening the generator…", "正在打开生成器…"],
+  "explore.source": ["This generator transforms pictures; it makes none from noise.", "该生成器用于变换图片，并不从噪声生成。"],
+  "explore.here": ["Here", "当前"], "explore.took": ["{n} ms", "{n} 毫秒"], "explore.alt": ["The sample at this point", "此处的样本"], "explore.pin": ["Pin it", "固定"], "explore.pinned": ["Pinned as number {n}", "已固定为第 {n} 个"],
+  "explore.latents": ["Latents", "潜变量"], "explore.near": ["Nearest in the data", "最近的训练样本"], "explore.searching": ["Searching…", "搜索中…"], "explore.nearText": ["The most similar of {n} training samples (of {of}), with their distance. A copy would be at 0.", "在 {n} 个训练样本（共 {of} 个）中最相似者及其距离；完全复制的距离为 0。"],
+  "explore.pad": ["Where", "位置"], "explore.axes": ["The pad moves", "面板控制"], "explore.plane": ["two random directions", "两个随机方向"], "explore.codes": ["Codes", "编码"], "explore.padRole": ["two-dimensional pad", "二维面板"],
+  "explore.padText": ["Latent pad. Arrow keys move, Shift moves faster, Home returns to the centre.", "潜空间面板。方向键移动，按住 Shift 加速，Home 返回中心。"], "explore.padHint": ["Drag, or use the arrow keys. Every point of the pad is a fair draw.", "拖动或使用方向键。面板上每一点都是合理的随机抽样。"],
+  "explore.elsewhere": ["Elsewhere", "换个地方"], "explore.centre": ["Centre", "中心"], "explore.seed": ["Seed", "种子"], "explore.controls": ["What to make", "生成内容"], "explore.class": ["Class", "类别"],
+  "explore.category": ["Category {n}", "类别编码 {n}"], "explore.code": ["Code {n}", "编码 {n}"], "explore.typical": ["Typical or varied", "典型或多样"], "explore.truncation": ["Truncation: lower is more typical", "截断：越低越典型"],
+  "explore.directions": ["Semantic directions", "语义方向"], "explore.direction": ["Direction {n} ({p} % of the change)", "方向 {n}（占变化的 {p} %）"], "explore.directionsText": ["The ways in which this generator's pictures change most, found from 512 samples.", "由 512 个样本找出生成图片变化最大的方向。"], "explore.find": ["Find them", "查找"], "explore.reset": ["Back to zero", "归零"],
+  "explore.between": ["From pin to pin", "在固定样本之间"], "explore.betweenText": ["Pin two samples or more, and see everything that lies between them.", "固定两个或更多样本，观看它们之间的过渡。"], "explore.oneMore": ["Pin one more to walk between them.", "再固定一个即可插值。"], "explore.goto": ["Go to pin {n}", "前往第 {n} 个"], "explore.unpin": ["Remove pin {n}", "移除第 {n} 个"],
+  "explore.walk": ["Walk between them", "插值"], "explore.frames": ["Pictures each", "每段图片数"], "explore.video": ["Film (WebP)", "动画 (WebP)"], "explore.filmAlt": ["A film from pin to pin and back", "往返过渡的动画"], "explore.stripAlt": ["All pictures from pin to pin", "过渡的全部图片"],
+
+  // comparing
+  "compare.lede": ["Runs side by side, at equal time, images or steps.", "按相同时间、图像数或步数并列比较。"], "compare.choose": ["Choose runs ({n} of at most {most})", "选择训练（{n}／最多 {most}）"], "compare.table": ["The runs in numbers", "数据一览"],
+  "compare.state": ["State", "状态"], "compare.recipe": ["Recipe and data", "配方与数据"], "compare.perSecond": ["Images per second, on average", "平均每秒图像数"], "compare.differ": ["Settings that differ", "不同的设置"], "compare.curve": ["Curve", "曲线"], "compare.gridAlt": ["Newest samples of {name}", "{name} 的最新样本"],
 };
