@@ -51,7 +51,7 @@ def plan(
         family or (None if isinstance(chosen.family, str) else chosen.family),
     )
     options = {k: more.pop(k) for k in OPENING if more.get(k) is not None}
-    flat = {k: v for k, v in {**(settings or {}), **more}.items() if v is not None}
+    flat = dict(settings or {}) | {k: v for k, v in more.items() if v is not None}
     dataset = open_source(data, **options)
     reasons: list[str] = []
     if chosen.plan is not None:

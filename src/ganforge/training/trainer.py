@@ -214,11 +214,12 @@ class Trainer:
         self.nets.load_state_dict({k: v for k, v in saved.items() if not k.startswith(mark)})
         self.ema.nets.load_state_dict(dict(tensors["ema"]))
         for name, o in self.optimisers.items():
+            moved = self._owned[name]
             state: dict[int, dict[str, Tensor]] = {}
             for key, value in tensors["optimisers"].items():
                 player, i, slot = key.split("/")
                 if player == name:
-                    state.setdefault(int(i), {})[slot] = value
+                    state.setdefault(int(i), {})[slot] = _laid_out_as(moved[int(i)], value)
             o.load_state_dict({"state": state, "param_groups": o.state_dict()["param_groups"]})
         self.step, self.images = int(numbers["step"]), int(numbers["images"])
         self.drawn, self.rate_scale = int(numbers["drawn"]), float(numbers["rate_scale"])
@@ -231,6 +232,11 @@ def owned(nets: nn.ModuleDict, player: Player) -> list[nn.Parameter]:
         for p in nets[name].parameters():
             found[id(p)] = p
     return list(found.values())
+
+
+def _laid_out_as(p: Tensor, value: Tensor) -> Tensor:
+    """`value` in the memory layout of its parameter, as the fused optimisers require."""
+    return torch.empty_like(p).copy_(value) if value.shape == p.shape else value
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
