@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -47,13 +48,22 @@ class Form(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Some samples: images (n, *space, C), labels (n,) or None, splits (n,) or None, and
-    marks (n,), a digest of each as it was published."""
+    """Some samples, and what each was as published.
+
+    Attributes:
+        images: (n, *space, C).
+        labels: (n,), or None.
+        splits: (n,), see `ganforge.data.store`.
+        marks: (n,) uint64, a digest of each.
+        sizes, modes: (n,) descriptions.
+    """
 
     images: np.ndarray
     labels: np.ndarray | None
-    splits: np.ndarray | None
+    splits: np.ndarray
     marks: np.ndarray
+    sizes: Sequence[str]
+    modes: Sequence[str]
 
 
 @dataclass
@@ -61,22 +71,31 @@ class Report:
     """What reading a source found.
 
     Attributes:
-        count: samples, readable or not.
+        readable, unreadable: how many samples there are.
         sizes, modes: how many of each, as published.
-        marks: digests of the readable ones, in blocks.
-        unreadable: how many, of which the first are in `broken` with the reason.
+        broken: the first unreadable ones, each with the reason.
         oddities: how many of each kind, one phrase a kind.
     """
 
-    count: int = 0
+    readable: int = 0
+    unreadable: int = 0
     sizes: Counter[str] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
-    unreadable: int = 0
     broken: list[dict[str, str]] = field(default_factory=list)
     oddities: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def count(self) -> int:
+        return self.readable + self.unreadable
+
+    def add(self, block: Block, keep: np.ndarray | None = None) -> None:
+        """Count the samples of a block, or those marked in `keep` (n,)."""
+        which = list(range(len(block.images)) if keep is None else np.flatnonzero(keep).tolist())
+        self.readable += len(which)
+        self.sizes.update(block.sizes[i] for i in which)
+        self.modes.update(block.modes[i] for i in which)
+
     def skip(self, file: str, reason: str) -> None:
-        self.count += 1
         self.unreadable += 1
         if len(self.broken) < _NAMED:
             self.broken.append({"file": file, "reason": reason})
@@ -98,7 +117,7 @@ class Report:
         """As plain data for a store's header."""
         return {
             "count": self.count,
-            "readable": self.count - self.unreadable,
+            "readable": self.readable,
             "sizes": dict(self.sizes.most_common(50)),
             "modes": dict(self.modes.most_common(50)),
             "unreadable": self.broken,
@@ -107,7 +126,7 @@ class Report:
 
     def check(self, name: str) -> None:
         """Raises: UserError: nothing was readable, or more than half was not."""
-        if 2 * self.unreadable <= self.count and self.count:
+        if self.readable and self.unreadable <= self.readable:
             return
         worst = self.broken[0] if self.broken else {"file": name, "reason": "it is empty"}
         raise UserError(
@@ -126,10 +145,6 @@ class Raw(Protocol):
 
     name: str
     classes: list[str]
-
-    def key(self) -> Mapping[str, Any]:
-        """Plain data that differ whenever the content may differ; cheap to find."""
-        ...
 
     def form(self, wish: Wish) -> Form:
         """The form of the packed samples.
@@ -155,7 +170,7 @@ def pack(raw: Raw, wish: Wish, path: Path, progress: Progress | None = None) -> 
         UserError: too little room, more than half unreadable.
     """
     form = raw.form(wish)
-    need = len(raw) * int(np.prod(form.shape)) * form.dtype.itemsize
+    need = len(raw) * math.prod(form.shape) * form.dtype.itemsize
     free = shutil.disk_usage(path.parent).free
     if need > free:
         raise UserError(
@@ -165,7 +180,8 @@ def pack(raw: Raw, wish: Wish, path: Path, progress: Progress | None = None) -> 
     report, writer = Report(), Writer(path, form.shape, form.dtype)
     try:
         for block in raw.blocks(form, wish, report):
-            writer.append(*block)
+            report.add(block)
+            writer.append(block.images, block.labels, block.splits, block.marks)
             if progress is not None:
                 progress(report.count, len(raw))
         report.check(raw.name)
@@ -175,9 +191,10 @@ def pack(raw: Raw, wish: Wish, path: Path, progress: Progress | None = None) -> 
         raise
 
 
-def pack_nameless(raw: Raw, wish: Wish, progress: Progress | None = None) -> Store:
-    """A store that no other process sees and that vanishes with this one."""
-    handle, name = tempfile.mkstemp(suffix=".store")
+def pack_nameless(raw: Raw, wish: Wish, folder: Path, progress: Progress | None = None) -> Store:
+    """A store on the disk of `folder` that no other process sees and that vanishes with
+    this one."""
+    handle, name = tempfile.mkstemp(prefix=".nameless-", suffix=".store", dir=folder)
     os.close(handle)
     try:
         pack(raw, wish, Path(name), progress)

@@ -5,19 +5,37 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
+from ganforge.data.arrayfiles import array_file, idx_samples
+from ganforge.data.arrays import ArraySamples, held
+from ganforge.data.cifar import cifar_samples
 from ganforge.data.dataset import Dataset
-from ganforge.data.names import NAMES, named
-from ganforge.data.packing import Progress, Raw, Wish, pack
-from ganforge.data.store import FORMAT, TEST, TRAIN, UNSPLIT, Store, cache_folder, cached
+from ganforge.data.decode import EXTENSIONS
+from ganforge.data.files import Files, Folder, Located, Tar, Zip, identity, unreadable
+from ganforge.data.names import DEFAULT, NAMES, locate_named
+from ganforge.data.packing import Progress, Raw, Wish, pack, pack_nameless
+from ganforge.data.picturefiles import PictureSamples
+from ganforge.data.store import FORMAT, TEST, TRAIN, Store, cache_folder, cached
 from ganforge.errors import UserError
 
 SPLITS = ("train", "test", "all")
+
+RECOGNISERS: list[Callable[[Files], Raw | None]] = [
+    lambda files: idx_samples(files, files.name),
+    cifar_samples,
+    PictureSamples,
+]
+"""What files in a folder or an archive may be; the first that does not return None reads
+them, the last says what is missing."""
 
 
 class Address(NamedTuple):
@@ -28,35 +46,8 @@ class Address(NamedTuple):
     split: str | None = None
 
 
-def parse(text: str) -> Address:
-    """Take a source's text apart. What exists as a path is one, whatever signs it has.
-
-    Raises:
-        UserError: the split is unknown.
-    """
-    if not text or _exists(text):
-        return Address(text)
-    place, at, split = text.rpartition("@")
-    if not at:
-        place, split = text, ""
-    elif split not in SPLITS:
-        if "/" in split:  # a path with an @ in it
-            place, split = text, ""
-        else:
-            raise UserError(f"split @{split} of {text!r} is unknown; choose @{', @'.join(SPLITS)}")
-    if place in NAMES or _exists(place):
-        return Address(place, (), split or None)
-    name, colon, classes = place.rpartition(":")
-    if colon and (name in NAMES or _exists(name)):
-        chosen = tuple(c.strip() for c in classes.split(",") if c.strip())
-        if not chosen:
-            raise UserError(f"{text!r} names no class after the colon; say NAME:CLASS")
-        return Address(name, chosen, split or None)
-    return Address(place, (), split or None)
-
-
 def open_source(
-    source: str | Path = "fashion-mnist-mini",
+    source: Any = DEFAULT,
     *,
     size: int | str | Sequence[int] | None = None,
     channels: int | None = None,
@@ -70,71 +61,219 @@ def open_source(
 ) -> Dataset:
     """Open a source: pack it once into the cache, and give batches by index.
 
+    Args:
+        source: text `NAME[:CLASS[,CLASS]][@train|test|all]`, where NAME is a known set, a
+            folder, an archive or a file; or an array (N, ...), or (array, labels).
+        size: of pictures, 64, "64x48" or (H, W); chosen from the data where None (see
+            `ganforge.data.picturefiles.choose_size`).
+        channels: chosen from the data where None.
+        layout: axes of an array, one of `ganforge.data.arrays.LAYOUTS`.
+        range: the values of an array that mean -1 and 1, "0,255" or (0, 255).
+        split: "train" (the default), "test" or "all"; overrides the text's.
+        holdout: share of a source without splits that is kept for "test", by a digest of
+            each sample's content, so that copies stay together.
+        data_root: where sets that are known by name may lie.
+        cache: folder for packed data; default $GANFORGE_CACHE or ~/.cache/ganforge.
+        progress: called with (done, of how many) while packing.
+
     Raises:
         UserError: it does not exist, cannot be read, or does not fit what is asked.
     """
-    wish = Wish(parse_size(size), channels, layout, None)
-    address = parse(str(source))
-    if split is not None:
-        address = address._replace(split=split)
+    wish = Wish(parse_size(size), channels, layout, parse_range(range))
+    if channels is not None and not 1 <= channels <= 16:
+        raise UserError(f"--channels {channels} does not fit; 1 to 16 are possible")
+    if holdout is not None and not 0 < holdout < 1:
+        raise UserError(f"--holdout {holdout} does not fit; give a share such as 0.1")
     folder = cache_folder(cache)
-    raw = _raw(address.place, Path(data_root) if data_root else None, folder)
-    store = cached(folder, _key(raw, wish), lambda path: pack(raw, wish, path, progress))
-    return view(store, address, raw.name, holdout, folder)
+    if isinstance(source, (str, Path)):
+        address = parse(str(source))
+        found = locate(address.place, Path(data_root).expanduser() if data_root else None, folder)
+        name = found.name
+        store = cached(
+            folder, _key(found, wish), lambda path: pack(found.open(), wish, path, progress)
+        )
+    else:
+        address, raw = Address("array"), in_memory(source)
+        name = raw.name
+        store = pack_nameless(raw, wish, folder, progress)
+    if split is not None:
+        address = address._replace(split=check_split(split, str(split)))
+    return view(store, address, name, holdout, folder)
 
 
-def view(
-    store: Store, address: Address, name: str, holdout: float | None, folder: Path | None
-) -> Dataset:
-    """The samples of a store that have the address's classes and split."""
+# -- what the user points at ----------------------------------------------------------------
+def parse(text: str) -> Address:
+    """Take a source's text apart. What exists as a path is one, whatever signs it has.
+
+    Raises:
+        UserError: the split is unknown, or no class follows the colon.
+    """
+    if text in NAMES or _exists(text):
+        return Address(text)
+    place, at, split = text.rpartition("@")
+    if not at or "/" in split:
+        place, split = text, ""
+    said = check_split(split, text) if at and place != text else None
+    if place in NAMES or _exists(place):
+        return Address(place, (), said)
+    name, colon, classes = place.rpartition(":")
+    if colon and (name in NAMES or _exists(name)):
+        chosen = tuple(c.strip() for c in classes.split(",") if c.strip())
+        if not chosen:
+            raise UserError(f"{text!r} names no class after the colon; say NAME:CLASS")
+        return Address(name, chosen, said)
+    return Address(place, (), said)
+
+
+def check_split(split: str, text: str) -> str:
+    if split not in SPLITS:
+        raise UserError(f"split {split!r} in {text!r} is unknown; choose @{', @'.join(SPLITS)}")
+    return split
+
+
+def locate(place: str, data_root: Path | None, cache: Path) -> Located:
+    """What is at this place.
+
+    Raises:
+        UserError: nothing, or nothing that ganforge reads.
+    """
+    if place in NAMES:
+        return locate_named(place, data_root, cache)
+    path = Path(place).expanduser()
+    try:
+        if path.is_dir():
+            folder = Folder(path)
+            return Located(folder.name, folder.identity(), lambda: recognise(folder))
+        if path.is_file():
+            return _locate_file(path)
+    except OSError as e:
+        raise unreadable(path, e) from None
+    raise UserError(
+        f"{place!r} does not exist and is no known set; give a folder, an archive, a .npy, or one "
+        f"of {', '.join(NAMES)}"
+    )
+
+
+def _locate_file(path: Path) -> Located:
+    found = array_file(path)
+    if found is not None:
+        return found
+    if path.suffix.lower() in EXTENSIONS:
+        raise UserError(f"{path} is one picture; give the folder or archive with all of them")
+    if zipfile.is_zipfile(path) or path.suffix.lower() == ".zip":
+        return Located(path.stem, identity(path), lambda: recognise(Zip(path)))
+    if tarfile.is_tarfile(path) or ".tar" in path.name.lower():
+        return Located(path.name.split(".")[0], identity(path), lambda: recognise(Tar(path)))
+    raise UserError(
+        f"{path} is of no kind that ganforge reads; give a folder, .zip, .tar, .npy, .npz or an idx "
+        "file"
+    )
+
+
+def recognise(files: Files) -> Raw:
+    """The samples among these files."""
+    found = (r(files) for r in RECOGNISERS)
+    return next(samples for samples in found if samples is not None)
+
+
+def in_memory(source: Any) -> ArraySamples:
+    """An array or (array, labels) as samples. An array is anything that numpy takes."""
+    pair = isinstance(source, tuple) and len(source) == 2
+    images, labels = source if pair else (source, None)
+    x, y = _numpy(images), None if labels is None else _numpy(labels)
+    return ArraySamples("array", [held(x, y)])
+
+
+def _numpy(value: Any) -> np.ndarray:
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        value = value.float() if value.dtype == torch.bfloat16 else value
+        value = value.numpy()
+    try:
+        x = np.asarray(value)
+    except (TypeError, ValueError):
+        x = np.asarray(None)
+    if x.dtype.kind not in "biuf" or not x.ndim:
+        raise UserError(
+            f"a source is text, a path, an array, or (array, labels); {type(value).__name__} was given"
+        )
+    return x
+
+
+# -- views ----------------------------------------------------------------------------------
+def view(store: Store, address: Address, name: str, holdout: float | None, folder: Path) -> Dataset:
+    """The samples of a store that have the address's classes and split.
+
+    Raises:
+        UserError: there are none.
+    """
     split = address.split or "train"
     chosen = [class_number(store.classes, c, name) for c in address.classes]
-    keep = _in_split(store, split, holdout, name)
-    if chosen:
-        keep &= np.isin(store.labels, chosen)
-    rows = np.flatnonzero(keep)
+    check_holdout(store, split, holdout, name)
+
+    def keep(which: slice) -> np.ndarray:
+        kept = in_split(store.splits[which], store.marks[which], split, holdout, store.has_splits)
+        return kept & np.isin(store.labels[which], chosen) if chosen else kept
+
+    rows = select(len(store), keep, folder)
     if not len(rows):
-        raise UserError(f"{name} has no samples in the split @{split} with these classes")
-    contiguous = rows[-1] - rows[0] + 1 == len(rows)
+        classes = f" of {', '.join(address.classes)}" if chosen else ""
+        raise UserError(f"{name} has no samples{classes} in @{split}; choose others, or @all")
     relabel = None
     if chosen:
         relabel = np.zeros(len(store.classes), np.int64)
         relabel[chosen] = np.arange(len(chosen))
-    labelled = bool(store.classes)
     what = json.dumps([store.fingerprint, chosen, split, holdout])
     return Dataset(
         store.images,
-        store.labels if labelled else None,
-        rows=_range(rows) if contiguous else rows,
+        store.labels if store.classes else None,
+        rows=rows,
         classes=[store.classes[c] for c in chosen] if chosen else store.classes,
         relabel=relabel,
-        name=f"{name}:{','.join(address.classes)}" if chosen else name,
+        name=f"{name}:{','.join(store.classes[c] for c in chosen)}" if chosen else name,
         split=split,
         fingerprint=hashlib.blake2b(what.encode(), digest_size=16).hexdigest(),
         notes=store.report["notes"],
     )
 
 
-def _range(rows: np.ndarray):
-    from builtins import range
-
-    return range(int(rows[0]), int(rows[-1]) + 1)
-
-
-def _in_split(store: Store, split: str, holdout: float | None, name: str) -> np.ndarray:
-    if split == "all":
-        return np.ones(len(store), bool)
-    splits = store.splits
-    if not (splits == UNSPLIT).all():
-        return splits == (TRAIN if split == "train" else TEST)
-    if holdout is not None:
-        held = store.marks < np.uint64(int(holdout * 2**64))
-        return held if split == "test" else ~held
-    if split == "test":
+def check_holdout(store: Store, split: str, holdout: float | None, name: str) -> None:
+    """Raises: UserError: there is no test split, or there are two."""
+    if store.has_splits and holdout is not None:
+        raise UserError(f"{name} has a test split of its own (@test); drop --holdout")
+    if split == "test" and not store.has_splits and holdout is None:
         raise UserError(
             f"{name} has no test split; hold some samples out with --holdout 0.1, or use @all"
         )
-    return np.ones(len(store), bool)
+
+
+def in_split(
+    splits: np.ndarray, marks: np.ndarray, split: str, holdout: float | None, has_splits: bool
+) -> np.ndarray:
+    """Which samples are in "train", "test" or "all", (n,) bool."""
+    if split == "all":
+        return np.ones(len(splits), bool)
+    if has_splits:
+        return splits == (TRAIN if split == "train" else TEST)
+    held_out = marks < np.uint64(int((holdout or 0) * 2**64))
+    return held_out if split == "test" else ~held_out
+
+
+def select(n: int, keep: Callable[[slice], np.ndarray], folder: Path) -> Any:
+    """The numbers below n that are kept: a range where they are consecutive, else an int64
+    array in a nameless file, so that memory does not grow with n."""
+    step, count, first, last = 1 << 18, 0, 0, -1
+    with tempfile.TemporaryFile(dir=folder) as f:
+        for start in range(0, n, step):
+            rows = np.flatnonzero(keep(slice(start, min(n, start + step)))) + start
+            if len(rows):
+                first, last = (first if count else int(rows[0])), int(rows[-1])
+                count += len(rows)
+                f.write(rows.astype(np.int64).tobytes())
+        if last - first + 1 == count:
+            return range(first, last + 1)
+        f.flush()
+        return np.memmap(f, np.int64, "r", shape=(count,))
 
 
 def class_number(classes: Sequence[str], wanted: str, name: str) -> int:
@@ -144,10 +283,11 @@ def class_number(classes: Sequence[str], wanted: str, name: str) -> int:
         return lower.index(wanted.lower())
     if wanted.isdecimal() and int(wanted) < len(classes):
         return int(wanted)
-    have = ", ".join(classes) if classes else "none (it has no labels)"
-    raise UserError(f"{name} has no class {wanted!r}; it has {have}")
+    have = ", ".join(classes[:20]) if classes else "none: it has no labels"
+    raise UserError(f"{name} has no class {wanted!r}; its classes are {have}")
 
 
+# -- what the user asks for -----------------------------------------------------------------
 def parse_size(size: int | str | Sequence[int] | None) -> tuple[int, int] | None:
     """A size as (H, W), from 64, "64", "64x48" or (64, 48).
 
@@ -157,30 +297,41 @@ def parse_size(size: int | str | Sequence[int] | None) -> tuple[int, int] | None
     if size is None:
         return None
     if isinstance(size, str):
-        match = re.fullmatch(r"(\d+)(?:[xX×](\d+))?", size.strip())
+        match = re.fullmatch(r"(\d{1,5})(?:[xX×](\d{1,5}))?", size.strip())
         sides = [int(s) for s in match.groups() if s] if match else []
     else:
         sides = [size] if isinstance(size, int) else list(size)
-    if len(sides) not in (1, 2) or not all(4 <= s <= 4096 for s in sides):
-        raise UserError(f"size {size!r} does not fit; say one side or HxW, each from 4 to 4096")
+    if len(sides) not in (1, 2) or not all(isinstance(s, int) and 4 <= s <= 4096 for s in sides):
+        raise UserError(f"--size {size} does not fit; say one side or HxW, each from 4 to 4096")
     return sides[0], sides[-1]
 
 
-def _raw(place: str, data_root: Path | None, folder: Path) -> Raw:
-    if place in NAMES:
-        return named(place, data_root, folder)
-    raise UserError(f"{place!r} is neither a file, a folder nor one of {', '.join(NAMES)}")
+def parse_range(values: str | Sequence[float] | None) -> tuple[float, float] | None:
+    """LOW and HIGH, from "0,255" or (0, 255).
+
+    Raises:
+        UserError: it is no such pair.
+    """
+    if values is None:
+        return None
+    try:
+        low, high = map(float, values.split(",") if isinstance(values, str) else values)
+    except (TypeError, ValueError):
+        low = high = 0.0
+    if not low < high < float("inf"):
+        raise UserError(f"--range {values} does not fit; say LOW,HIGH such as 0,255")
+    return low, high
 
 
-def _key(raw: Raw, wish: Wish) -> str:
-    parts = [FORMAT, raw.key(), wish.size, wish.channels, wish.layout, wish.range]
-    text = json.dumps(parts, sort_keys=True).encode()
-    stem = re.sub(r"[^\w.-]+", "-", raw.name)[-40:].strip("-.") or "data"
-    return f"{stem}-{hashlib.blake2b(text, digest_size=12).hexdigest()}"
+def _key(found: Located, wish: Wish) -> str:
+    parts = [FORMAT, found.name, found.identity, *vars(wish).values()]
+    digest = hashlib.blake2b(json.dumps(parts).encode(), digest_size=12).hexdigest()
+    stem = re.sub(r"[^\w.-]+", "-", found.name)[-40:].strip("-.") or "data"
+    return f"{stem}-{digest}"
 
 
 def _exists(text: str) -> bool:
     try:
-        return Path(text).expanduser().exists()
-    except (OSError, ValueError):
+        return bool(text) and Path(text).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
         return False

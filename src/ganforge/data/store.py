@@ -17,6 +17,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import mmap
 import os
 import shutil
@@ -54,8 +55,9 @@ class Store:
         splits: (N,) uint8, see `TRAIN`.
         marks: (N,) uint64, a digest of each sample as it was published.
         classes: names of the labels.
+        has_splits: the source itself says what is for training and what for testing.
         fingerprint: digest of shape, images, labels and splits, hexadecimal.
-        report: what packing found: see `ganforge.data.report.Report`.
+        report: what packing found: see `ganforge.data.packing.Report`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,12 +78,13 @@ class Store:
         )
         self.classes: list[str] = header["classes"]
         self.fingerprint: str = header["fingerprint"]
+        self.has_splits = header["splits"] not in ([], [UNSPLIT])
         self.report: dict[str, Any] = header["report"]
 
     def _section(self, name: str) -> np.ndarray:
         place = self.header["sections"][name]
         shape = tuple(place["shape"])
-        count = int(np.prod(shape))
+        count = math.prod(shape)
         flat = np.frombuffer(self._map, np.dtype(place["dtype"]), count, place["offset"])
         return flat.reshape(shape)
 
@@ -100,6 +103,7 @@ class Writer:
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self.path, self.shape, self.dtype, self.count = path, shape, np.dtype(dtype), 0
+        self._said: set[int] = set()
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         self.aside = Path(name)
         self._file: IO[bytes] = os.fdopen(handle, "w+b", buffering=0)
@@ -117,6 +121,7 @@ class Writer:
     ) -> None:
         """Append samples (n, *space, C), with their columns (n,)."""
         n = len(images)
+        self._said |= {UNSPLIT} if splits is None else set(np.unique(splits).tolist())
         block = np.ascontiguousarray(images, self.dtype)
         assert block.shape[1:] == self.shape, (block.shape, self.shape)
         self._write("images", self._file, block)
@@ -128,7 +133,7 @@ class Writer:
         self.count += n
 
     def _write(self, name: str, file: IO[bytes], block: np.ndarray) -> None:
-        raw = memoryview(block).cast("B") if block.size else memoryview(b"")
+        raw = memoryview(block.data).cast("B") if block.size else memoryview(b"")
         if name in self._digests:
             self._digests[name].update(raw)
         written = 0
@@ -167,6 +172,7 @@ class Writer:
             "source": source,
             "fingerprint": fingerprint,
             "classes": classes,
+            "splits": sorted(self._said),
             "report": report,
             "sections": {
                 k: {"offset": o, "dtype": d.str, "shape": list(s)}
