@@ -117,7 +117,7 @@ def _at(name: str, wanted: Named, place: Path) -> Located | None:
         files = Tar(place) if place.is_file() else Folder(place, wanted.deep)
         return _must(wanted.open(files), name, place)
 
-    return Located(name, known, read)
+    return Located(name, ["set", name, known], read)
 
 
 def _must(raw: Raw | None, name: str, place: Path) -> Raw:

@@ -201,8 +201,8 @@ class PictureSamples:
         without = [n for n in names if n not in labels]
         if without:
             raise UserError(
-                f"{place} has no label for {len(without)} of {len(names)} pictures, the first being "
-                f"{without[0]}; {shape}"
+                f"{place} has no label for {len(without)} of {len(names)} pictures, the first "
+                f"being {without[0]}; {shape}"
             )
         if len(labels) > len(names):
             strange = next(iter(labels.keys() - set(names)))
@@ -265,9 +265,11 @@ def _take_splits(paths: Iterator[str]) -> tuple[list[str], np.ndarray]:
 
 def _below_common(paths: list[str]) -> list[str]:
     """The paths without the folders that all of them are in."""
-    first, last = min(paths), max(paths)
-    common = os.path.commonprefix([first, last]).rpartition("/")[0]
-    cut = len(common) + 1 if common else 0
+    first, last = (p.split("/")[:-1] for p in (min(paths), max(paths)))
+    shared = 0
+    while shared < min(len(first), len(last)) and first[shared] == last[shared]:
+        shared += 1
+    cut = sum(len(part) + 1 for part in first[:shared])
     return [p[cut:] for p in paths]
 
 

@@ -165,8 +165,8 @@ def _locate_file(path: Path) -> Located:
     if tarfile.is_tarfile(path) or ".tar" in path.name.lower():
         return Located(path.name.split(".")[0], identity(path), lambda: recognise(Tar(path)))
     raise UserError(
-        f"{path} is of no kind that ganforge reads; give a folder, .zip, .tar, .npy, .npz or an idx "
-        "file"
+        f"{path} is of no kind that ganforge reads; give a folder, a .zip, .tar, .npy, .npz or "
+        "an idx file"
     )
 
 
@@ -195,7 +195,8 @@ def _numpy(value: Any) -> np.ndarray:
         x = np.asarray(None)
     if x.dtype.kind not in "biuf" or not x.ndim:
         raise UserError(
-            f"a source is text, a path, an array, or (array, labels); {type(value).__name__} was given"
+            "a source is text, a path, an array, or (array, labels); "
+            f"{type(value).__name__} was given"
         )
     return x
 
