@@ -21,6 +21,10 @@ FAMILIES: dict[str, str] = {
     for name, kind in {
         "mlp": "MLP",
         "dcgan": "DCGAN",
+        "r3gan": "R3GAN",
+        "resnet": "ResNet",
+        "biggan": "BigGAN",
+        "frogs": "Frogs",
     }.items()
 }
 """Name to where its class is; imported when asked for."""

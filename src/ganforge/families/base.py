@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganforge.errors import UserError
-from ganforge.families.blocks import Wrap, plain
 
 Conditioning = Literal["concat", "projection"]
 """How networks learn the class: "concat" joins it to the input (Mirza and Osindero 2014,
@@ -129,15 +128,24 @@ def having(method: str) -> list[str]:
 
 
 # -- labels ---------------------------------------------------------------------------------
+def check_labels(y: Tensor | None, classes: int) -> Tensor:
+    """y, (N,) int64.
+
+    Raises:
+        UserError: the network needs labels and there are none.
+    """
+    if y is None:
+        raise UserError(f"this network knows {classes} classes: give it labels (N,) from 0")
+    return y
+
+
 def one_hot(y: Tensor | None, classes: int, like: Tensor) -> Tensor:
     """(N, classes) of `like`'s kind.
 
     Raises:
         UserError: the network needs labels and there are none.
     """
-    if y is None:
-        raise UserError(f"this network makes one of {classes} classes: give it labels (N,)")
-    return F.one_hot(y, classes).to(like.dtype)
+    return F.one_hot(check_labels(y, classes), classes).to(like.dtype)
 
 
 def with_class(x: Tensor, label: Tensor) -> Tensor:
@@ -177,7 +185,6 @@ class Critic(nn.Module):
     Args:
         trunk: from (N, C [+ classes], *space) to (N, width).
         width: F.
-        wrap: around each linear map.
         join: how samples and one-hot labels become what the trunk takes.
     """
 
@@ -188,37 +195,38 @@ class Critic(nn.Module):
         classes: int = 0,
         conditioning: Conditioning = "concat",
         heads: Mapping[str, int] | None = None,
-        wrap: Wrap = plain,
         join: Callable[[Tensor, Tensor], Tensor] = with_class,
     ) -> None:
         super().__init__()
         self.trunk, self.classes, self.join = trunk, classes, join
-        self.score = wrap(nn.Linear(width, 1))
-        project = classes > 0 and conditioning == "projection"
-        self.embed = wrap(nn.Linear(classes, width, bias=False)) if project else None
-        self.heads = nn.ModuleDict({k: wrap(nn.Linear(width, n)) for k, n in (heads or {}).items()})
+        self.score = nn.Linear(width, 1)
+        self.embed = None
+        if classes and conditioning == "projection":
+            self.embed = nn.Embedding(classes, width)
+            nn.init.normal_(self.embed.weight, std=width**-0.5)
+        self.heads = nn.ModuleDict({k: nn.Linear(width, n) for k, n in (heads or {}).items()})
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The score (N,)."""
-        return self._score(*self._features(x, y))
+        return self.judge(self.trunk(self.joined(x, y)), y)
 
     def outputs(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
         """{"score": (N,), "features": (N, F), head: (N, k) ...}"""
-        phi, label = self._features(x, y)
+        phi = self.trunk(self.joined(x, y))
         heads = {k: head(phi) for k, head in self.heads.items()}
-        return {"score": self._score(phi, label), "features": phi} | heads
+        return {"score": self.judge(phi, y), "features": phi} | heads
 
-    def _features(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        label = one_hot(y, self.classes, x) if self.classes else None
-        if label is not None and self.embed is None:
-            return self.trunk(self.join(x, label)), None
-        return self.trunk(x), label
+    def joined(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """What the trunk gets: x, joined by the class where that is how it enters."""
+        if not self.classes:
+            return x
+        check_labels(y, self.classes)
+        return x if self.embed is not None else self.join(x, one_hot(y, self.classes, x))
 
-    def _score(self, phi: Tensor, label: Tensor | None) -> Tensor:
+    def judge(self, phi: Tensor, y: Tensor | None) -> Tensor:
+        """The score (N,) of features (N, F)."""
         score = self.score(phi).squeeze(1)
-        if label is None or self.embed is None:
-            return score
-        return score + (self.embed(label) * phi).sum(1)
+        return score if self.embed is None else score + (self.embed(y) * phi).sum(1)
 
 
 def joined_classes(classes: int, conditioning: Conditioning) -> int:
@@ -237,5 +245,9 @@ class Autoencoder(nn.Module):
         """The code (N, F)."""
         return self.encoder(x)
 
+    def decode(self, code: Tensor) -> Tensor:
+        """x' (N, *shape) from its code."""
+        return self.decoder(code)
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.decoder(self.encoder(x))
+        return self.decode(self.encode(x))

@@ -8,7 +8,7 @@ memory holds them, without a copy. All of it can be differentiated twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -19,28 +19,14 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ganforge import draws
 from ganforge.errors import UserError
-
-Wrap = Callable[[Any], Any]
-"""What is done to a layer that has a weight: `spectral_norm`, or `plain`."""
+from ganforge.families.convolution import Conv2d, ConvTranspose2d
 
 NORMS = ("family", "layer", None)
 
-_CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-_DECONV = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_CONV = {1: nn.Conv1d, 2: Conv2d, 3: nn.Conv3d}
+_DECONV = {1: nn.ConvTranspose1d, 2: ConvTranspose2d, 3: nn.ConvTranspose3d}
 _POOL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
-
-
-def plain(layer: Any) -> Any:
-    """The layer as it is."""
-    return layer
-
-
-def spectral(on: bool) -> Wrap:
-    """Spectral norm (Miyato et al. 2018, arXiv 1802.05957), or nothing. The vectors of its
-    power iteration are buffers: a checkpoint holds them, an averaged copy copies them, and
-    a network in evaluation mode leaves them alone."""
-    return spectral_norm if on else plain
 
 
 # -- convolutions and linear maps -----------------------------------------------------------
@@ -165,7 +151,6 @@ class BatchNorm(nn.Module):
         condition: int = 0,
         momentum: float = 0.1,
         eps: float = 1e-5,
-        wrap: Wrap = plain,
     ) -> None:
         super().__init__()
         self.momentum, self.eps = momentum, eps
@@ -173,7 +158,7 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
         self.weight = self.bias = self.affine = None
         if condition:
-            self.affine = wrap(nn.Linear(condition, 2 * channels, bias=False))
+            self.affine = nn.Linear(condition, 2 * channels, bias=False)
         else:
             self.weight = nn.Parameter(torch.ones(channels))
             self.bias = nn.Parameter(torch.zeros(channels))
@@ -273,13 +258,13 @@ class SelfAttention(nn.Module):
     """Attention between all places of maps (N, C, *space), added with a learned weight that
     starts at 0 (Zhang et al. 2019, arXiv 1805.08318); keys and values at half the size."""
 
-    def __init__(self, dims: int, channels: int, wrap: Wrap = plain) -> None:
+    def __init__(self, dims: int, channels: int) -> None:
         super().__init__()
         inner, values = max(channels // 8, 1), max(channels // 2, 1)
-        self.query = wrap(conv(dims, channels, inner, 1, bias=False))
-        self.key = wrap(conv(dims, channels, inner, 1, bias=False))
-        self.value = wrap(conv(dims, channels, values, 1, bias=False))
-        self.out = wrap(conv(dims, values, channels, 1, bias=False))
+        self.query = conv(dims, channels, inner, 1, bias=False)
+        self.key = conv(dims, channels, inner, 1, bias=False)
+        self.value = conv(dims, channels, values, 1, bias=False)
+        self.out = conv(dims, values, channels, 1, bias=False)
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -290,6 +275,17 @@ class SelfAttention(nn.Module):
         weights = (query.transpose(1, 2) @ key).softmax(2)  # (N, places, places / 2^dims)
         mixed = (value @ weights.transpose(1, 2)).view(len(x), -1, *x.shape[2:])
         return torch.addcmul(x, self.out(mixed), self.gamma)
+
+
+# -- spectral norm --------------------------------------------------------------------------
+def spectralise(net: nn.Module) -> None:
+    """Give every weight of a network spectral norm 1 (Miyato et al. 2018, arXiv
+    1802.05957). The vectors of the power iteration, one at each training pass, are buffers:
+    a checkpoint holds them and an averaged copy copies them; in evaluation they rest. To
+    be called after the weights are initialised."""
+    for m in list(net.modules()):
+        if isinstance(m, nn.Linear | nn.Embedding | nn.modules.conv._ConvNd):
+            spectral_norm(m)
 
 
 # -- initial weights ------------------------------------------------------------------------
