@@ -39,30 +39,36 @@ def objective_class(name: str) -> type[Objective]:
     if name not in OBJECTIVES:
         near = difflib.get_close_matches(name, OBJECTIVES, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise UserError(f"objective {name!r} is unknown; {hint}choose one of {', '.join(OBJECTIVES)}")
+        raise UserError(
+            f"objective {name!r} is unknown; {hint}choose one of {', '.join(OBJECTIVES)}"
+        )
     module, _, kind = OBJECTIVES[name].partition(":")
     return getattr(importlib.import_module(f"{__name__}.{module}"), kind)
 
 
-def make_objective(name: str, **options: Any) -> Objective:
+def make_objective(name: str, **settings: Any) -> Objective:
     """A game by name, with its options.
 
     Raises:
         UserError: an unknown game or option, or a value that it refuses.
     """
-    from ganforge.objectives.objective import options as known_options
+    from ganforge.objectives.objective import options
 
     cls = objective_class(name)
-    known = known_options(cls)
-    for key in options:
+    known = options(cls)
+    for key in settings:
         if key not in known:
             allowed = ", ".join(f"{k}={v}" for k, v in known.items() if k != "latent")
             raise UserError(f"objective {name!r} has no option {key!r}; it has: {allowed}")
-    return cls(**options)
+    return cls(**settings)
 
 
-def term(name: str, weight: float) -> Term:
-    """An extra term by name, weighted."""
+def term(name: str, weight: float = 1.0) -> Term:
+    """An extra term by name, weighted.
+
+    Raises:
+        UserError: there is no such term, or the weight does not fit.
+    """
     from ganforge.objectives.terms import term as make
 
     return make(name, weight)

@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 from ganforge.errors import UserError
 from ganforge.objectives.gan import GAN
 from ganforge.objectives.latent import Latent
-from ganforge.objectives.objective import Family, Terms
+from ganforge.objectives.objective import Family, Terms, outputs, require
 from ganforge.spec import Batch, Spec
 
 
@@ -19,6 +19,7 @@ class ACGAN(GAN):
     Args:
         aux: weight of L_C for D.
         aux_g: weight of L_C for G.
+        saturating: G minimises log P(fake | G), as -L_S reads; else it maximises log P(real | G).
     """
 
     def __init__(
@@ -28,8 +29,11 @@ class ACGAN(GAN):
         d_norm: str | None = "family",
         aux: float = 1.0,
         aux_g: float = 1.0,
+        saturating: bool = False,
     ) -> None:
-        super().__init__(latent, d_steps, d_norm)
+        super().__init__(latent, d_steps, d_norm, saturating)
+        fits = min(aux, aux_g) >= 0
+        require(fits, f"aux={aux}, aux_g={aux_g} does not fit; use weights of 0 or more")
         self.aux, self.aux_g = aux, aux_g
 
     def make_d(self, family: Family, spec: Spec) -> nn.Module:
@@ -38,7 +42,7 @@ class ACGAN(GAN):
         return family.critic(spec.shape, heads={"class": spec.classes}, norm=self.critic_norm)
 
     def judge(self, nets: nn.ModuleDict, x: Tensor, b: Batch) -> dict[str, Tensor]:
-        return nets["D"].outputs(x)
+        return outputs(nets["D"], x)
 
     def d_loss(self, nets: nn.ModuleDict, b: Batch) -> Terms:
         assert b.label is not None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from ganforge.objectives.energy import Energy
 from ganforge.objectives.latent import Latent
-from ganforge.objectives.objective import Family, Player, Terms, TwoPlayer
+from ganforge.objectives.objective import Family, Player, Terms, TwoPlayer, require
 from ganforge.spec import Batch, Spec
 
 
@@ -22,7 +25,7 @@ class BEGAN(TwoPlayer):
         gamma: the balance E L(G(z)) / E L(x); lower is sharper and less varied.
         lambda_k: how quickly k follows.
         eta: 1 for absolute, 2 for squared errors.
-        code: width of D's code; the latent's width if not given.
+        code: width of D's code; not given, the latent's, at most half of the data's.
     """
 
     def __init__(
@@ -35,6 +38,9 @@ class BEGAN(TwoPlayer):
         code: int | None = None,
     ) -> None:
         super().__init__(latent, d_steps)
+        require(0 <= gamma <= 1, f"gamma={gamma} does not fit; use 0 to 1, such as 0.5")
+        require(lambda_k >= 0, f"lambda_k={lambda_k} does not fit; use 0 or more")
+        require(eta in (1, 2), f"eta={eta} does not fit; use 1 or 2")
         self.gamma, self.lambda_k, self.eta, self.code = gamma, lambda_k, eta, code
         self.k: Tensor
         self.real: Tensor
@@ -44,12 +50,9 @@ class BEGAN(TwoPlayer):
 
     def make_d(self, family: Family, spec: Spec) -> nn.Module:
         assert self.latent is not None
-        return family.autoencoder(spec.shape, self.code or self.latent.width)
-
-    def judge(self, nets: nn.ModuleDict, x: Tensor, b: Batch) -> dict[str, Tensor]:
-        """L of each sample (N,)."""
-        error = (x - nets["D"](x)).abs().flatten(1)
-        return {"score": (error if self.eta == 1 else error.pow(self.eta)).mean(1)}
+        # A code as wide as the data would copy anything, and every energy would be 0.
+        code = self.code or max(1, min(self.latent.width, math.prod(spec.shape) // 2))
+        return Energy(family.autoencoder(spec.shape, code), partial(mean_error, power=self.eta))
 
     def d_loss(self, nets: nn.ModuleDict, b: Batch) -> Terms:
         return {
@@ -79,3 +82,9 @@ class BEGAN(TwoPlayer):
     @staticmethod
     def squash(score: Tensor) -> Tensor:
         return score
+
+
+def mean_error(said: Tensor, x: Tensor, power: float = 1) -> Tensor:
+    """mean |x' - x|^power over the components of each sample, (N,)."""
+    error = (said - x).abs().flatten(1)
+    return (error if power == 1 else error.pow(power)).mean(1)

@@ -6,7 +6,7 @@ from torch import nn
 
 from ganforge.objectives.gan import GAN
 from ganforge.objectives.latent import Latent
-from ganforge.objectives.objective import Terms
+from ganforge.objectives.objective import Terms, require
 from ganforge.objectives.terms import perturbed_slopes
 from ganforge.spec import Batch
 
@@ -23,9 +23,15 @@ class DRAGAN(GAN):
     per_sample = True
 
     def __init__(
-        self, latent: Latent | None = None, d_steps: int = 1, gp: float = 10.0, k: float = 1.0
+        self,
+        latent: Latent | None = None,
+        d_steps: int = 1,
+        d_norm: str | None = "family",
+        gp: float = 10.0,
+        k: float = 1.0,
     ) -> None:
-        super().__init__(latent, d_steps)
+        super().__init__(latent, d_steps, d_norm)
+        require(gp >= 0, f"gp={gp} does not fit; use a weight of 0 or more, such as 10")
         self.gp, self.k = gp, k
 
     def d_loss(self, nets: nn.ModuleDict, b: Batch) -> Terms:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ganforge import draws
 from ganforge.objectives.latent import Latent
-from ganforge.objectives.objective import Terms, TwoPlayer
+from ganforge.objectives.objective import Terms, TwoPlayer, per_sample, require
 from ganforge.spec import Batch
 
 
@@ -30,22 +29,24 @@ class GAN(TwoPlayer):
         label_noise: float = 0.0,
     ) -> None:
         super().__init__(latent, d_steps, d_norm)
+        fits = 0 <= label_noise <= 1
+        require(fits, f"label_noise={label_noise} does not fit; use a share such as 0.1")
         self.saturating, self.label_noise = saturating, label_noise
 
     def d_loss(self, nets: nn.ModuleDict, b: Batch) -> Terms:
         real, fake = self.on_real(nets, b), self.on_fake(nets, b)
         return {
-            "real": (softplus(-real) + self._noise(real)).mean(),
-            "fake": (softplus(fake) + self._noise(-fake)).mean(),
+            "real": softplus(-real).mean() + self._moved(real),
+            "fake": softplus(fake).mean() + self._moved(-fake),
         }
 
     def g_loss(self, nets: nn.ModuleDict, b: Batch) -> Terms:
         fake = self.on_fake(nets, b)
         return {"adv": -softplus(fake).mean() if self.saturating else softplus(-fake).mean()}
 
-    def _noise(self, score: Tensor) -> Tensor:
-        """Cross-entropy with target 1 - u is softplus(-score) + u * score."""
+    def _moved(self, score: Tensor) -> Tensor | float:
+        """What a target 1 - u, u ~ U(0, label_noise), adds to softplus(-score)."""
         if not self.label_noise:
-            return torch.zeros(())
-        u = draws.uniform(len(score), device=score.device) * self.label_noise
-        return u.view(-1, *[1] * (score.dim() - 1)) * score
+            return 0.0
+        u = draws.uniform(len(score), device=score.device).mul_(self.label_noise)
+        return (u * per_sample(score)).mean()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import softplus
 
 from ganforge.errors import UserError
 from ganforge.objectives.gan import GAN
 from ganforge.objectives.latent import Latent
-from ganforge.objectives.objective import Family, Terms
+from ganforge.objectives.objective import Family, Terms, require
 from ganforge.spec import Batch, Spec
 
 
@@ -18,7 +18,7 @@ class InfoGAN(GAN):
     """min_{G,Q} max_D V(D, G) - lambda L_I, L_I = E log Q(c | G(z, c)) + H(c) <= I(c; G(z, c)).
 
     Q shares D's trunk: a head of class scores for each categorical code, and a mean and a
-    log-variance for each continuous one. Both players move towards a greater L_I, D for its
+    variance for each continuous one. Both players move towards a greater L_I, D for its
     trunk and heads (as in the authors' code), G for its samples.
 
     Args:
@@ -40,6 +40,8 @@ class InfoGAN(GAN):
             raise UserError(
                 "infogan needs codes; use --set latent.categorical=[10] --set latent.continuous=2"
             )
+        fits = min(info, info_continuous) >= 0
+        require(fits, f"info={info}, info_continuous={info_continuous} does not fit; use 0 or more")
         self.codes, self.info, self.info_continuous = latent, info, info_continuous
 
     def make_d(self, family: Family, spec: Spec) -> nn.Module:
@@ -56,32 +58,33 @@ class InfoGAN(GAN):
 
     def information(self, nets: nn.ModuleDict, b: Batch) -> Terms:
         """-lambda E log Q(c | G(z, c)), without the constant H(c)."""
-        said, z = self.judge_fake(nets, b), self.latents(b)
+        log_q = self.log_q(self.judge_fake(nets, b), self.latents(b))
+        weight = {"continuous": self.info_continuous}
+        return {k: -weight.get(k, self.info) * v.mean() for k, v in log_q.items()}
+
+    def log_q(self, said: dict[str, Tensor], z: Tensor | None) -> dict[str, Tensor]:
+        """log Q(c | x) of each sample (N,), for each categorical code and all continuous ones."""
         assert z is not None
-        terms: Terms = {}
+        found: dict[str, Tensor] = {}
         for i, c in enumerate(self.codes.categories(z)):
-            terms[f"code{i}"] = self.info * cross_entropy(said[f"category{i}"], c.argmax(1))
+            found[f"code{i}"] = (said[f"category{i}"].log_softmax(1) * c).sum(1)
         if self.codes.continuous:
-            mean, log_var = said["continuous"].chunk(2, 1)
-            terms["continuous"] = self.info_continuous * gaussian(
-                self.codes.codes(z), mean, log_var
-            )
-        return terms
+            found["continuous"] = gaussian(self.codes.codes(z), *said["continuous"].chunk(2, 1))
+        return found
 
     def readings(self, batch: Batch) -> dict[str, Tensor]:
-        """With L_I of the first categorical code, at most its entropy ln K, in nats."""
+        """With L_I of each categorical code in nats, at most its entropy ln K."""
         found = super().readings(batch)
-        said, z = batch.memo.get("D(G(z))"), batch.memo.get("latents")
-        if said is not None and z is not None and self.codes.categorical:
-            c = self.codes.categories(z)[0].argmax(1)
-            log_q = -cross_entropy(said["category0"].detach(), c, reduction="none")
-            found["L_I"] = log_q.mean().view(1) + math.log(self.codes.categorical[0])
+        if "D(G(z))" in batch.memo:
+            log_q = self.log_q(batch.memo["D(G(z))"], self.latents(batch))
+            for i, k in enumerate(self.codes.categorical):
+                found[f"L_I/{i}"] = log_q[f"code{i}"].detach() + math.log(k)
         return found
 
 
-def gaussian(c: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
-    """-log N(c; mean, var), its mean over the batch, summed over codes. The log-variance is
-    bounded from below: a continuous code's information has no bound."""
-    log_var = log_var.clamp(-4.0, 4.0)
-    nll = 0.5 * (log_var + (c - mean).square() / log_var.exp() + math.log(2 * math.pi))
-    return nll.sum(1).mean()
+def gaussian(c: Tensor, mean: Tensor, raw: Tensor) -> Tensor:
+    """log N(c; mean, softplus(raw) + 0.01), summed over codes, (N,). The variance is bounded
+    from below, for the information of a continuous code has no bound."""
+    variance = softplus(raw) + 0.01
+    nll = (c - mean).square() / variance + variance.log() + math.log(2 * math.pi)
+    return -0.5 * nll.sum(1)

@@ -33,7 +33,9 @@ class Latent:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise UserError(f"latent kind {self.kind!r} is unknown; choose one of {', '.join(KINDS)}")
+            raise UserError(
+                f"latent kind {self.kind!r} is unknown; choose one of {', '.join(KINDS)}"
+            )
         if self.size < 0 or self.width < 1:
             raise UserError(f"a latent of width {self.width} holds nothing; use latent.size >= 1")
 
@@ -86,7 +88,9 @@ class Latent:
         if index < len(self.categorical):
             k, start = self.categorical[index], self.size + sum(self.categorical[:index])
             if not (value == int(value) and 0 <= value < k):
-                raise UserError(f"code {index} is a category from 0 to {k - 1}; {value:g} was given")
+                raise UserError(
+                    f"code {index} is a category from 0 to {k - 1}; {value:g} was given"
+                )
             z[:, start : start + k] = 0
             z[:, start + int(value)] = 1
         else:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from ganforge.errors import UserError
@@ -42,7 +43,7 @@ class Family(Protocol):
         ...
 
     def autoencoder(self, shape: tuple[int, ...], code: int | None = None) -> nn.Module:
-        """D(x) -> x' (N, *shape); D.encode(x) -> code (N, F)."""
+        """D(x) -> x' (N, *shape); D.encode(x) -> code (N, F); D.decode(code) -> x'."""
         ...
 
     def translator(self, source: tuple[int, ...], shape: tuple[int, ...]) -> nn.Module:
@@ -123,12 +124,21 @@ class Objective(nn.Module):
     def add(self, term: Term) -> None:
         """Let `term` join its player's loss."""
         names = [p.name for p in self.players()]
+        if any(t.name == term.name for t in self.terms.get(term.player, [])):
+            raise UserError(f"term {term.name!r} is there already; give it once, with one weight")
         if term.player not in names:
             raise UserError(
                 f"term {term.name!r} belongs to player {term.player!r}, but this game has "
                 f"{', '.join(names)}; drop the term or choose a game with that player"
             )
+        if getattr(term, "two_player", False) and not isinstance(self, TwoPlayer):
+            raise UserError(
+                f"term {term.name!r} needs a generator and a discriminator, and {type(self).__name__} "
+                "is no such game; drop the term or choose another objective"
+            )
         self.terms[term.player].append(term)
+        if isinstance(term, nn.Module):  # its state is the game's
+            self.add_module(f"term_{term.name}", term)
 
     def movers(self) -> list[Player]:
         """The players, each with its extra terms in its loss."""
@@ -140,7 +150,12 @@ class Objective(nn.Module):
             return player.loss
 
         def loss(nets: nn.ModuleDict, batch: Batch) -> Terms:
-            return player.loss(nets, batch) | {t.name: t(self, nets, batch) for t in extra}  # type: ignore[arg-type]
+            terms = player.loss(nets, batch)
+            for t in extra:
+                # A game that has this term already gets more of it, under another name.
+                name = t.name if t.name not in terms else f"+{t.name}"
+                terms[name] = t(self, nets, batch)  # type: ignore[arg-type]
+            return terms
 
         return loss
 
@@ -164,6 +179,7 @@ class TwoPlayer(Objective):
         self, latent: Latent | None = None, d_steps: int = 1, d_norm: str | None = "family"
     ) -> None:
         super().__init__()
+        require(d_steps >= 1, f"d_steps={d_steps} does not fit; D moves 1 time a turn or more")
         self.latent = latent or Latent()
         self.d_steps, self.d_norm = d_steps, d_norm
 
@@ -200,7 +216,7 @@ class TwoPlayer(Objective):
 
     def judge(self, nets: nn.ModuleDict, x: Tensor, b: Batch) -> dict[str, Tensor]:
         """All outputs of D on x."""
-        return nets["D"].outputs(x, b.label)
+        return outputs(nets["D"], x, b.label)
 
     def judge_real(self, nets: nn.ModuleDict, b: Batch) -> dict[str, Tensor]:
         return b.once("D(x)", lambda: self.judge(nets, b.real.requires_grad_(), b))
@@ -233,7 +249,7 @@ class TwoPlayer(Objective):
     def critic_norm(self) -> str | None:
         """A norm that mixes samples would break every per-sample gradient."""
         mixes = self.per_sample or any(t.per_sample for ts in self.terms.values() for t in ts)
-        return None if mixes else self.d_norm
+        return None if mixes and self.d_norm == "family" else self.d_norm
 
     def players(self) -> list[Player]:
         return [
@@ -242,9 +258,19 @@ class TwoPlayer(Objective):
         ]
 
     def readings(self, batch: Batch) -> dict[str, Tensor]:
-        out = {k: batch.memo[k]["score"] for k in ("D(x)", "D(G(z))") if k in batch.memo}
-        return {k: self.squash(v.detach()).flatten(1).mean(1) if v.dim() > 1 else
-                self.squash(v.detach()) for k, v in out.items()}
+        """D(x) and D(G(z)) as the paper means them, (N,)."""
+        scores = {k: batch.memo[k]["score"] for k in ("D(x)", "D(G(z))") if k in batch.memo}
+        return {k: self.squash(per_sample(s.detach())) for k, s in scores.items()}
+
+
+def outputs(net: nn.Module, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
+    """All that a critic says of x: {"score", "features", and its heads}."""
+    return net.outputs(x, y)  # type: ignore[operator]
+
+
+def per_sample(score: Tensor) -> Tensor:
+    """Scores (N,) or (N, patches), as one a sample."""
+    return score.reshape(len(score), -1).mean(1)
 
 
 def slopes(score: Tensor, x: Tensor, eps: float = 1e-12) -> Tensor:
@@ -253,9 +279,31 @@ def slopes(score: Tensor, x: Tensor, eps: float = 1e-12) -> Tensor:
 
 
 def squared_slopes(score: Tensor, x: Tensor) -> Tensor:
-    """||grad_x D(x)||^2 of each sample, (N,), summed over all its dimensions."""
-    (gradient,) = torch.autograd.grad(score.sum(), x, create_graph=True)
+    """||grad_x D(x)||^2 of each sample, (N,), summed over all its dimensions, D(x) being the
+    mean of its patches. D may not mix samples."""
+    (gradient,) = torch.autograd.grad(per_sample(score).sum(), x, create_graph=True)
     return gradient.flatten(1).square().sum(1)
+
+
+def over_processes(statistic: Tensor) -> Tensor:
+    """A batch statistic, detached, averaged over all processes: what a loss remembers has to
+    be the same on each."""
+    statistic = statistic.detach()
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        statistic = statistic.clone()
+        dist.all_reduce(statistic)
+        statistic /= dist.get_world_size()
+    return statistic
+
+
+def require(condition: bool, message: str) -> None:
+    """Refuse an option's value.
+
+    Raises:
+        UserError: the condition does not hold.
+    """
+    if not condition:
+        raise UserError(message)
 
 
 def options(objective: type[Objective]) -> dict[str, Any]:

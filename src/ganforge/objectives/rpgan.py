@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ganforge.objectives.latent import Latent
-from ganforge.objectives.objective import Terms, TwoPlayer, squared_slopes
+from ganforge.objectives.objective import Terms, TwoPlayer, per_sample, require, squared_slopes
 from ganforge.spec import Batch
 
 
@@ -28,11 +29,14 @@ class RpGAN(TwoPlayer):
         self,
         latent: Latent | None = None,
         d_steps: int = 1,
+        d_norm: str | None = "family",
         gamma: float = 1.0,
         gamma_end: float | None = None,
     ) -> None:
-        super().__init__(latent, d_steps)
+        super().__init__(latent, d_steps, d_norm)
         self.gamma, self.gamma_end = gamma, gamma if gamma_end is None else gamma_end
+        fits = min(self.gamma, self.gamma_end) >= 0
+        require(fits, f"gamma={gamma}, gamma_end={gamma_end} does not fit; use 0 or more")
 
     def d_loss(self, nets: nn.ModuleDict, b: Batch) -> Terms:
         real, fake, half = self.on_real(nets, b), self.on_fake(nets, b), self.weight / 2
@@ -43,7 +47,9 @@ class RpGAN(TwoPlayer):
         }
 
     def g_loss(self, nets: nn.ModuleDict, b: Batch) -> Terms:
-        return {"adv": softplus(self.on_real(nets, b) - self.on_fake(nets, b)).mean()}
+        with torch.no_grad():  # reals do not depend on G
+            real = self.on_real(nets, b)
+        return {"adv": softplus(real - self.on_fake(nets, b)).mean()}
 
     @property
     def weight(self) -> float:
@@ -55,8 +61,8 @@ class RpGAN(TwoPlayer):
         """Only differences mean something: each score against the mean of the other side."""
         if not {"D(x)", "D(G(z))"} <= batch.memo.keys():
             return {}
-        real = batch.memo["D(x)"]["score"].detach().reshape(len(batch), -1).mean(1)
-        fake = batch.memo["D(G(z))"]["score"].detach().reshape(len(batch), -1).mean(1)
+        real = per_sample(batch.memo["D(x)"]["score"].detach())
+        fake = per_sample(batch.memo["D(G(z))"]["score"].detach())
         return {
             "D(x)": (real - fake.mean()).sigmoid(),
             "D(G(z))": (fake - real.mean()).sigmoid(),

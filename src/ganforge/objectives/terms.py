@@ -6,31 +6,35 @@ game's memo what the loss has computed already.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+import math
 
 import torch
 from torch import Tensor, nn
 
 from ganforge import draws
 from ganforge.errors import UserError
-from ganforge.objectives.objective import TwoPlayer, slopes, squared_slopes
+from ganforge.objectives.objective import TwoPlayer, over_processes, slopes, squared_slopes
 from ganforge.spec import Batch
 
 
 # -- the quantities that are penalised ------------------------------------------------------
 def interpolated_slopes(game: TwoPlayer, nets: nn.ModuleDict, b: Batch) -> Tensor:
     """||grad D|| on the lines between reals and forgeries, (N,)."""
-    fake = game.fake(nets, b).detach()
-    e = draws.uniform(len(b), device=fake.device).view(-1, *[1] * (fake.dim() - 1))
-    x = torch.lerp(fake, b.real.detach(), e).requires_grad_()
+    real, fake = b.real.detach(), game.fake(nets, b).detach()
+    e = draws.uniform(len(b), device=fake.device).to(fake.dtype)
+    x = torch.lerp(fake, real, e.view(-1, *[1] * (fake.dim() - 1))).requires_grad_()
     return slopes(game.judge(nets, x, b)["score"], x)
 
 
 def perturbed_slopes(game: TwoPlayer, nets: nn.ModuleDict, b: Batch) -> Tensor:
-    """||grad D|| at x + 1/2 std(x) U(0, 1), (N,)."""
+    """||grad D|| at x + 1/2 std(x) U(0, 1), (N,), with the standard deviation over all
+    components of all samples."""
     real = b.real.detach()
+    mean, square = over_processes(torch.stack([real.mean(), real.square().mean()]))
+    std = (square - mean.square()).clamp(min=0).sqrt()
     noise = draws.uniform(len(real), *real.shape[1:], device=real.device)
-    x = (real + 0.5 * real.std() * noise).requires_grad_()
+    x = (real + 0.5 * std * noise).requires_grad_()
     return slopes(game.judge(nets, x, b)["score"], x)
 
 
@@ -39,34 +43,47 @@ def pulling_away(codes: Tensor) -> Tensor:
     batch: accumulating smaller batches changes its meaning."""
     s = nn.functional.normalize(codes.flatten(1), dim=1)
     n = len(s)
-    return ((s @ s.T).square().sum() - n) / (n * (n - 1))
+    return ((s @ s.T).square().sum() - s.square().sum(1).square().sum()) / max(n * (n - 1), 1)
 
 
 def off_diagonal(net: nn.Module) -> Tensor:
-    """sum_W ||W W^T * (1 - I)||^2 over the net's weight matrices (Brock et al. 2018)."""
-    total = torch.zeros(())
-    for name, w in net.named_parameters():
-        if w.dim() < 2 or "embed" in name:
+    """sum_W ||W W^T * (1 - I)||^2 over the rows of a network's weight matrices and kernels;
+    what embeds a class has no rows to tell apart, and is left alone."""
+    total: Tensor | float = 0.0
+    for layer in net.modules():
+        if isinstance(layer, nn.Embedding):
             continue
-        flat = w.flatten(1)
-        gram = flat @ flat.T
-        total = total + (gram - torch.diag(gram.diagonal())).square().sum()
-    return total
+        for w in (p.flatten(1) for p in layer.parameters(recurse=False) if p.dim() > 1):
+            # ||W W^T|| = ||W^T W||, and the smaller one is cheaper.
+            gram = w @ w.T if len(w) <= w.shape[1] else w.T @ w
+            total = total + gram.square().sum() - w.square().sum(1).square().sum()
+    return torch.as_tensor(total)
 
 
 # -- the terms ------------------------------------------------------------------------------
-class Term:
-    """A weighted term of `player`'s loss; see `ganforge.objectives.objective.Term`."""
+class Term(nn.Module):
+    """A weighted term of `player`'s loss; see `ganforge.objectives.objective.Term`. Its
+    buffers are saved with the game's.
 
-    name, player, per_sample, about = "", "D", False, ""
+    Attributes:
+        two_player: it asks for a forgery or for D's opinion, as only such a game has them.
+
+    Raises:
+        UserError: the weight is negative or no number.
+    """
+
+    name, player, per_sample, two_player = "", "D", False, True
 
     def __init__(self, weight: float) -> None:
+        super().__init__()
+        if not (math.isfinite(weight) and weight >= 0):
+            raise UserError(f"--add {self.name}={weight} does not fit; give a weight of 0 or more")
         self.weight = weight
 
     def value(self, game: TwoPlayer, nets: nn.ModuleDict, b: Batch) -> Tensor:
         raise UserError(f"{type(self).__name__} does not define value(game, nets, batch)")
 
-    def __call__(self, game: TwoPlayer, nets: nn.ModuleDict, batch: Batch) -> Tensor:
+    def forward(self, game: TwoPlayer, nets: nn.ModuleDict, batch: Batch) -> Tensor:
         return self.weight * self.value(game, nets, batch)
 
 
@@ -102,27 +119,38 @@ class DataGP(Term):
     """E (||grad D(x + delta)|| - 1)^2 around reals. Kodali et al. 2017, arXiv 1705.07215.
     Weight: lambda."""
 
-    name, per_sample = "data-gp", True
+    name, per_sample = "gp-data", True
 
     def value(self, game: TwoPlayer, nets: nn.ModuleDict, b: Batch) -> Tensor:
         return (perturbed_slopes(game, nets, b) - 1).square().mean()
 
 
 class LeCam(Term):
-    """E (D(x) - a_F)^2 + E (D(G(z)) - a_R)^2, a_R and a_F being running means of D's scores
-    of reals and forgeries. Tseng et al. 2021, arXiv 2104.03310.
+    """E (D(x) - a_F)^2 + E (D(G(z)) - a_R)^2, a_R and a_F the running means of D's scores of
+    reals and forgeries. Tseng et al. 2021, arXiv 2104.03310. For scarce data."""
 
-    The means are the batch's own, so that no state is kept: the regulariser pulls each
-    side towards the other as theirs does.
-    """
+    name, decay = "lecam", 0.99
 
-    name = "lecam"
+    def __init__(self, weight: float) -> None:
+        super().__init__(weight)
+        self.means: Tensor
+        self.count: Tensor
+        self.register_buffer("means", torch.zeros(2))
+        self.register_buffer("count", torch.zeros(()))
 
     def value(self, game: TwoPlayer, nets: nn.ModuleDict, b: Batch) -> Tensor:
         real, fake = game.on_real(nets, b), game.on_fake(nets, b)
-        return (real - fake.mean().detach()).square().mean() + (
-            fake - real.mean().detach()
-        ).square().mean()
+        self.follow(torch.stack([real.mean(), fake.mean()]))
+        a_real, a_fake = self.means.to(real.dtype).unbind()
+        return (real - a_fake).square().mean() + (fake - a_real).square().mean()
+
+    @torch.no_grad()
+    def follow(self, now: Tensor) -> None:
+        """A plain mean of the first 1 / (1 - decay) batches, then with that decay."""
+        self.count += 1
+        weight = (1 / self.count).clamp(min=1 - self.decay)
+        # Not in place: a loss may still need the old values.
+        self.means = self.means.lerp(over_processes(now).to(self.means.dtype), weight)
 
 
 class PullingAway(Term):
@@ -131,17 +159,16 @@ class PullingAway(Term):
     name, player = "pulling-away", "G"
 
     def value(self, game: TwoPlayer, nets: nn.ModuleDict, b: Batch) -> Tensor:
-        features = game.judge_fake(nets, b).get("features")
-        return pulling_away(nets["D"].encode(game.fake(nets, b)) if features is None else features)
+        return pulling_away(game.judge_fake(nets, b)["features"])
 
 
 class Orthogonal(Term):
     """sum_W ||W W^T * (1 - I)||^2 over G's weights. Brock et al. 2018, arXiv 1809.11096."""
 
-    name, player = "orthogonal", "G"
+    name, player, two_player = "orthogonal", "G", False
 
     def value(self, game: TwoPlayer, nets: nn.ModuleDict, b: Batch) -> Tensor:
-        return off_diagonal(nets["G"])
+        return torch.stack([off_diagonal(nets[k]) for k in game.sampled]).sum()
 
 
 class L1(Term):
@@ -152,21 +179,26 @@ class L1(Term):
 
     def value(self, game: TwoPlayer, nets: nn.ModuleDict, b: Batch) -> Tensor:
         if b.source is None:
-            raise UserError("term 'l1' needs data with a source for each sample; drop it")
+            raise UserError(
+                "term 'l1' compares a forgery with the real it was made from, and this game starts "
+                "from noise; drop it, or train on data with a source for each sample"
+            )
         return (game.fake(nets, b) - b.real.detach()).abs().mean()
 
 
-TERMS: dict[str, Callable[[float], Term]] = {
+TERMS: dict[str, type[Term]] = {
     t.name: t for t in (R1, R2, GP, DataGP, LeCam, PullingAway, Orthogonal, L1)
 }
 
 
-def term(name: str, weight: float) -> Term:
+def term(name: str, weight: float = 1.0) -> Term:
     """An extra term by name.
 
     Raises:
-        UserError: there is no such term.
+        UserError: there is no such term, or the weight does not fit.
     """
     if name not in TERMS:
-        raise UserError(f"term {name!r} is unknown; choose one of {', '.join(TERMS)}")
+        near = difflib.get_close_matches(name, TERMS, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UserError(f"term {name!r} is unknown; {hint}choose one of {', '.join(TERMS)}")
     return TERMS[name](weight)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ganforge.objectives.latent import Latent
-from ganforge.objectives.objective import Terms, TwoPlayer
+from ganforge.objectives.objective import Terms, TwoPlayer, require
 from ganforge.spec import Batch
 
 
@@ -26,6 +26,7 @@ class WGAN(TwoPlayer):
         clip: float = 0.01,
     ) -> None:
         super().__init__(latent, d_steps, d_norm)
+        require(clip > 0, f"clip={clip} does not fit; use a bound above 0, such as 0.01")
         self.clip = clip
 
     def d_loss(self, nets: nn.ModuleDict, b: Batch) -> Terms:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ganforge.objectives.latent import Latent
-from ganforge.objectives.objective import Terms, TwoPlayer
+from ganforge.objectives.objective import Terms, TwoPlayer, require
 from ganforge.objectives.terms import interpolated_slopes
 from ganforge.spec import Batch
 
@@ -20,8 +20,15 @@ class WGANGP(TwoPlayer):
 
     per_sample = True
 
-    def __init__(self, latent: Latent | None = None, d_steps: int = 5, gp: float = 10.0) -> None:
-        super().__init__(latent, d_steps)
+    def __init__(
+        self,
+        latent: Latent | None = None,
+        d_steps: int = 5,
+        d_norm: str | None = "family",
+        gp: float = 10.0,
+    ) -> None:
+        super().__init__(latent, d_steps, d_norm)
+        require(gp >= 0, f"gp={gp} does not fit; use a weight of 0 or more, such as 10")
         self.gp = gp
 
     def d_loss(self, nets: nn.ModuleDict, b: Batch) -> Terms:
