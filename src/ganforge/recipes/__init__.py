@@ -29,6 +29,7 @@ class Recipe:
         headline: the claim that its paper is known for, as a test can check it.
         settings: what differs from the defaults of `ganforge.config.Config`, of the
             objective and of the family, by the keys that `--set` takes.
+        toy: settings for `ganforge toy`, where two dimensions ask for other rates.
         about: what to know before choosing it.
         plan: for a recipe that looks at the data and the machine first: (dataset, the
             user's settings) to (settings, the reasons).
@@ -40,6 +41,7 @@ class Recipe:
     citation: str
     headline: str
     settings: dict[str, Any] = field(default_factory=dict)
+    toy: dict[str, Any] = field(default_factory=dict)
     about: str = ""
     plan: Callable[[Any, dict[str, Any]], tuple[dict[str, Any], list[str]]] | None = None
 

@@ -1,0 +1,67 @@
+"""The recipe that reads the data, the machine and the budget, and decides by stated rules."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ganforge.recipes import Recipe
+
+SMALL_SET = 10_000  # pictures; below it D sees augmented ones, if it will see them often
+
+
+def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Settings for these data on this machine, and the reason for each."""
+    import torch
+
+    fast = torch.cuda.is_available() and settings.get("device", "auto") in ("auto", "cuda")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    space = dataset.shape[1:]
+    side = max(space, default=0)
+    minutes = float(settings.get("minutes") or 2.0)
+    if len(space) != 2:
+        family, width = ("wavegan", 16) if len(space) == 1 else ("mlp", 256)
+        chosen = {"family": family, "width": width, "augment": ""}
+        why = [f"network {family}, width {width}: samples of shape {tuple(dataset.shape)} are no pictures"]
+        return chosen, why
+    rate = 1e-3
+    if fast:
+        width, batch = 128, 256
+        where = "an accelerator has room for wide networks"
+    else:
+        width = 24 if minutes <= 1 else 32 if minutes <= 10 else 48
+        width = max(12, round(width * min(1.0, 40 / side)))
+        batch = 32
+        where = f"{minutes:g} min on {cores} cores at {side} px: a small network sees more pictures"
+    chosen: dict[str, Any] = {"width": width, "batch_size": batch, "lr": rate}
+    why = [f"width {width}, batch {batch}: {where}"]
+    passes = minutes * 60 * (30_000 if fast else 800 * cores) * (32 / side) ** 2 / len(dataset)
+    if len(dataset) < SMALL_SET and passes > 100:
+        chosen["augment"] = "color,translation,cutout"
+        why.append(
+            f"D sees augmented pictures: {len(dataset)} would be seen about {passes:.0f} times each"
+        )
+    else:
+        why.append(f"no augmentation: {len(dataset)} pictures, seen about {passes:.0f} times each")
+    why.append(f"rate {rate:g}, falling to a tenth of it by the end of a budget in steps or images")
+    return chosen, why
+
+
+recipe = Recipe(
+    name="auto",
+    objective="gan",
+    family="dcgan",
+    citation="ganforge's own choice: Goodfellow et al. 2014, arXiv 1406.2661; Radford et al. 2015, "
+    "arXiv 1511.06434; averaged weights after Karras et al. 2017, arXiv 1710.10196",
+    headline="A good generator soonest, with no knob to know.",
+    settings={
+        "latent.size": 64,
+        "d_norm": None,
+        "betas": (0.5, 0.99),
+        "rate_end": 0.1,
+        "ema": 10_000.0,
+        "ema_ramp": 0.1,
+    },
+    plan=plan,
+    about="The default. Reads the data, the machine and the budget, says what it chose and why.",
+)

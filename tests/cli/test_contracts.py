@@ -1,0 +1,129 @@
+"""What the verbs print is what docs/contracts.md says."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jsonschema import validate
+from PIL import Image
+from typer.testing import CliRunner
+
+from ganforge.cli.app import app
+from ganforge.errors import UserError
+
+PAGE = Path(__file__).parents[2] / "docs" / "contracts.md"
+SCHEMAS = {
+    (s := json.loads(block))["title"]: s
+    for block in re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.S)
+}
+SMALL = ["--recipe", "dcgan", "--steps", "2", "--width", "8", "--batch-size", "8", "--json"]
+
+
+def run(*args: str) -> object:
+    result = CliRunner().invoke(app, list(args), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cli") / "run"
+    run("train", "--run", str(path), *SMALL)
+    return path
+
+
+def test_recipes():
+    found = run("recipes", "--json")
+    validate(found, SCHEMAS["recipes"])
+    assert {"gan", "dcgan", "wgan-gp", "r3gan", "frogs"} <= {r["name"] for r in found}  # type: ignore[union-attr]
+    validate(run("recipes", "dcgan", "--json"), SCHEMAS["recipes"])
+
+
+def test_train_resume_sample(trained, tmp_path):
+    validate(run("resume", str(trained), "--steps", "3", "--json"), SCHEMAS["train"])
+    for out in ("a.png", "b.npy", "c.zip", "folder"):
+        body = run("sample", str(trained), "--count", "10", "--out", str(tmp_path / out), "--json")
+        validate(body, SCHEMAS["sample"])
+    assert Image.open(tmp_path / "a.png").size[0] > 28
+    x = np.load(tmp_path / "b.npy", allow_pickle=False)
+    assert x.shape == (10, 1, 28, 28)
+    assert x.dtype == np.float32
+    assert abs(x).max() <= 1
+    assert len(list((tmp_path / "folder").iterdir())) == 10
+    run("sample", str(trained), "--count", "9", "--out", str(tmp_path / "u.npy"), "--uint8", "--json")
+    u = np.load(tmp_path / "u.npy", allow_pickle=False)
+    assert u.shape == (9, 28, 28, 1)
+    assert u.dtype == np.uint8
+    assert np.array_equal(u, np.round((x[:9].transpose(0, 2, 3, 1) + 1) * 127.5).astype(np.uint8))
+    folder = [np.asarray(Image.open(p)) for p in sorted((tmp_path / "folder").iterdir())]
+    assert np.array_equal(np.stack(folder)[:9], u[..., 0])
+    run("sample", str(trained), "--interpolate", "--count", "16", "--out", str(tmp_path / "i.png"), "--json")
+
+
+def test_dry_run_trains_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    body = run("train", "--dry-run", *SMALL)
+    assert body["family_options"]["width"] == 8  # type: ignore[index]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_inspect():
+    validate(run("inspect", "fashion-mnist-mini", "--json"), SCHEMAS["inspect"])
+
+
+MISTAKES = [
+    (["train", "no/such/folder"], "no/such/folder"),
+    (["train", "--recipe", "dcgna"], "did you mean 'dcgan'"),
+    (["train", "--recipe", "dcgan", "--set", "widht=3"], "width"),
+    (["train", "--recipe", "dcgan", "--set", "lr=fast"], "lr"),
+    (["train", "--recipe", "dcgan", "--set", "nonsense"], "KEY=VALUE"),
+    (["train", "--recipe", "dcgan", "--set", "lr.Q=1"], "no player"),
+    (["train", "--recipe", "dcgan", "--add", "r9=1"], "r1"),
+    (["train", "--recipe", "dcgan", "--device", "mps"], "not available"),
+    (["resume", "nowhere"], "not a run"),
+    (["sample", "nowhere"], "not a run"),
+    (["recipes", "nothing"], "choose one of"),
+]
+
+
+@pytest.mark.parametrize(("args", "expected"), MISTAKES, ids=lambda a: " ".join(a) if isinstance(a, list) else "")
+def test_a_mistake_is_one_line_that_helps(args, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=re.escape(expected)) as caught:
+        CliRunner().invoke(app, args, catch_exceptions=False)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_nothing_is_overwritten(trained, tmp_path):
+    out = tmp_path / "x.png"
+    out.write_text("mine")
+    for args, remedy in (
+        (["sample", str(trained), "--out", str(out)], "--force"),
+        (["train", "--run", str(trained), *SMALL], "ganforge resume"),
+    ):
+        with pytest.raises(UserError, match=remedy):
+            CliRunner().invoke(app, args, catch_exceptions=False)
+    assert out.read_text() == "mine"
+    run("sample", str(trained), "--out", str(out), "--force", "--json")
+    assert Image.open(out).size[0] > 28
+
+
+def test_exit_code_2_and_no_traceback():
+    done = subprocess.run(
+        [sys.executable, "-m", "ganforge", "train", "no/such/folder", "--json"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_help_needs_no_torch():
+    code = "import sys, ganforge, ganforge.cli.app; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
