@@ -294,7 +294,7 @@ class Located(NamedTuple):
 
     Attributes:
         name: what to call it.
-        identity: plain data that differ whenever its content may.
+        identity: plain data that differ whenever its content may; None: it is not kept.
         open: reads what is there.
     """
 

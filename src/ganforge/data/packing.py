@@ -20,7 +20,7 @@ from ganforge.errors import UserError
 Progress = Callable[[int, int], None]
 """Called with how many samples are done, and of how many."""
 
-_NAMED = 1000  # unreadable files that are kept by name
+_NAMED = 1000  # unreadable files that a store names
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Report:
     Attributes:
         readable, unreadable: how many samples there are.
         sizes, modes: how many of each, as published.
-        broken: the first unreadable ones, each with the reason.
+        broken: the first `named` unreadable ones, each with the reason.
         oddities: how many of each kind, one phrase a kind.
     """
 
@@ -81,6 +81,7 @@ class Report:
     unreadable: int = 0
     sizes: Counter[str] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
+    named: int = _NAMED
     broken: list[dict[str, str]] = field(default_factory=list)
     oddities: Counter[str] = field(default_factory=Counter)
 
@@ -97,7 +98,7 @@ class Report:
 
     def skip(self, file: str, reason: str) -> None:
         self.unreadable += 1
-        if len(self.broken) < _NAMED:
+        if len(self.broken) < self.named:
             self.broken.append({"file": file, "reason": reason})
 
     def notes(self) -> list[str]:

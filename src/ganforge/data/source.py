@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ganforge.data.arrayfiles import array_file, idx_samples
-from ganforge.data.arrays import ArraySamples, held
+from ganforge.data.arrays import MAX_CHANNELS, ArraySamples, held
 from ganforge.data.cifar import cifar_samples
 from ganforge.data.dataset import Dataset
 from ganforge.data.decode import EXTENSIONS
@@ -79,26 +79,35 @@ def open_source(
     Raises:
         UserError: it does not exist, cannot be read, or does not fit what is asked.
     """
-    wish = Wish(parse_size(size), channels, layout, parse_range(range))
-    if channels is not None and not 1 <= channels <= 16:
-        raise UserError(f"--channels {channels} does not fit; 1 to 16 are possible")
-    if holdout is not None and not 0 < holdout < 1:
-        raise UserError(f"--holdout {holdout} does not fit; give a share such as 0.1")
+    wish = wished(size, channels, layout, range)
     folder = cache_folder(cache)
-    if isinstance(source, (str, Path)):
-        address = parse(str(source))
-        found = locate(address.place, Path(data_root).expanduser() if data_root else None, folder)
-        name = found.name
+    address, found = find(source, split, data_root, folder)
+    if found.identity is None:
+        store = pack_nameless(found.open(), wish, folder, progress)
+    else:
         store = cached(
             folder, _key(found, wish), lambda path: pack(found.open(), wish, path, progress)
         )
+    return view(store, address, found.name, check_holdout(holdout), folder)
+
+
+def find(
+    source: Any, split: str | None, data_root: str | Path | None, cache: Path
+) -> tuple[Address, Located]:
+    """What `open_source` is pointed at; what is in memory has no identity.
+
+    Raises:
+        UserError: it is nothing.
+    """
+    if isinstance(source, (str, Path)):
+        address = parse(str(source))
+        found = locate(address.place, Path(data_root).expanduser() if data_root else None, cache)
     else:
-        address, raw = Address("array"), in_memory(source)
-        name = raw.name
-        store = pack_nameless(raw, wish, folder, progress)
+        raw = in_memory(source)
+        address, found = Address("array"), Located("array", None, lambda: raw)
     if split is not None:
         address = address._replace(split=check_split(split, str(split)))
-    return view(store, address, name, holdout, folder)
+    return address, found
 
 
 # -- what the user points at ----------------------------------------------------------------
@@ -210,7 +219,7 @@ def view(store: Store, address: Address, name: str, holdout: float | None, folde
     """
     split = address.split or "train"
     chosen = [class_number(store.classes, c, name) for c in address.classes]
-    check_holdout(store, split, holdout, name)
+    check_splits(store.has_splits, split, holdout, name)
 
     def keep(which: slice) -> np.ndarray:
         kept = in_split(store.splits[which], store.marks[which], split, holdout, store.has_splits)
@@ -238,11 +247,11 @@ def view(store: Store, address: Address, name: str, holdout: float | None, folde
     )
 
 
-def check_holdout(store: Store, split: str, holdout: float | None, name: str) -> None:
+def check_splits(has_splits: bool, split: str, holdout: float | None, name: str) -> None:
     """Raises: UserError: there is no test split, or there are two."""
-    if store.has_splits and holdout is not None:
+    if has_splits and holdout is not None:
         raise UserError(f"{name} has a test split of its own (@test); drop --holdout")
-    if split == "test" and not store.has_splits and holdout is None:
+    if split == "test" and not has_splits and holdout is None:
         raise UserError(
             f"{name} has no test split; hold some samples out with --holdout 0.1, or use @all"
         )
@@ -289,6 +298,24 @@ def class_number(classes: Sequence[str], wanted: str, name: str) -> int:
 
 
 # -- what the user asks for -----------------------------------------------------------------
+def wished(
+    size: int | str | Sequence[int] | None,
+    channels: int | None,
+    layout: str | None,
+    range: str | Sequence[float] | None,
+) -> Wish:
+    """Raises: UserError: a value does not fit."""
+    if channels is not None and not 1 <= channels <= MAX_CHANNELS:
+        raise UserError(f"--channels {channels} does not fit; 1 to {MAX_CHANNELS} are possible")
+    return Wish(parse_size(size), channels, layout, parse_range(range))
+
+
+def check_holdout(holdout: float | None) -> float | None:
+    if holdout is not None and not 0 < holdout < 1:
+        raise UserError(f"--holdout {holdout} does not fit; give a share such as 0.1")
+    return holdout
+
+
 def parse_size(size: int | str | Sequence[int] | None) -> tuple[int, int] | None:
     """A size as (H, W), from 64, "64", "64x48" or (64, 48).
 
