@@ -25,6 +25,10 @@ FAMILIES: dict[str, str] = {
         "resnet": "ResNet",
         "biggan": "BigGAN",
         "frogs": "Frogs",
+        "wavegan": "WaveGAN",
+        "unet": "UNet",
+        "srresnet": "SRResNet",
+        "patch": "Patch",
     }.items()
 }
 """Name to where its class is; imported when asked for."""

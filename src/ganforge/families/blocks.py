@@ -19,14 +19,12 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ganforge import draws
 from ganforge.errors import UserError
-from ganforge.families.convolution import Conv2d, ConvTranspose2d
+from ganforge.families.convolution import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 
 NORMS = ("family", "layer", None)
 
-_CONV = {1: nn.Conv1d, 2: Conv2d, 3: nn.Conv3d}
-_DECONV = {1: nn.ConvTranspose1d, 2: ConvTranspose2d, 3: nn.ConvTranspose3d}
-_POOL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
-_LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
+_CONV = {1: Conv1d, 2: Conv2d, 3: nn.Conv3d}
+_DECONV = {1: ConvTranspose1d, 2: ConvTranspose2d, 3: nn.ConvTranspose3d}
 
 
 # -- convolutions and linear maps -----------------------------------------------------------
@@ -89,17 +87,27 @@ def doubling(width: int, stages: int, cap: int = 8) -> list[int]:
 
 
 # -- resampling -----------------------------------------------------------------------------
+def as_picture(x: Tensor) -> Tensor:
+    """Sound (N, C, T) as pictures of one row, for which PyTorch has channels-last layers."""
+    return x.unsqueeze(2) if x.dim() == 3 else x
+
+
 def down(x: Tensor) -> Tensor:
     """Half the size, by the mean of each pair of neighbours in every dimension (which is
     what linear interpolation does); an odd last row is dropped."""
-    return _POOL[x.dim() - 2](x, 2)
+    if x.dim() == 3:
+        return F.avg_pool2d(as_picture(x), (1, 2)).squeeze(2)
+    return F.avg_pool2d(x, 2) if x.dim() == 4 else F.avg_pool3d(x, 2)
 
 
 def up(x: Tensor, space: Sequence[int], mode: str = "nearest") -> Tensor:
     """Larger maps of size `space`, by "nearest" or (bi-, tri-) "linear" interpolation."""
-    if mode == "nearest":
-        return F.interpolate(x, size=tuple(space), mode="nearest")
-    return F.interpolate(x, size=tuple(space), mode=_LINEAR[x.dim() - 2], align_corners=False)
+    size = (1, *space) if len(space) == 1 else tuple(space)
+    align = None
+    if mode == "linear":
+        mode, align = ("trilinear" if x.dim() == 5 else "bilinear"), False
+    y = F.interpolate(as_picture(x), size=size, mode=mode, align_corners=align)
+    return y.squeeze(2) if x.dim() == 3 else y
 
 
 def pixel_shuffle(x: Tensor, factor: int) -> Tensor:
@@ -164,6 +172,8 @@ class BatchNorm(nn.Module):
             self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        if x.dim() == 3:
+            return self(as_picture(x), condition).squeeze(2)
         if self.training and _several_processes():
             x = self._synchronised(x)
         else:
@@ -275,6 +285,11 @@ class SelfAttention(nn.Module):
         weights = (query.transpose(1, 2) @ key).softmax(2)  # (N, places, places / 2^dims)
         mixed = (value @ weights.transpose(1, 2)).view(len(x), -1, *x.shape[2:])
         return torch.addcmul(x, self.out(mixed), self.gamma)
+
+
+def bounded(x: Tensor) -> Tensor:
+    """x clamped to [-1, 1], with the gradient of x: what leaves the range can return."""
+    return x + (x.clamp(-1, 1) - x).detach()
 
 
 # -- spectral norm --------------------------------------------------------------------------

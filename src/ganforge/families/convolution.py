@@ -1,4 +1,4 @@
-"""Two-dimensional convolutions that stay fast on CPUs where oneDNN does not.
+"""Convolutions over one and two dimensions that stay fast on CPUs where oneDNN does not.
 
 oneDNN is slow where the weight outgrows the cache while maps are small, and where maps
 have very few channels. There the same sums are one matrix product over columns (im2col),
@@ -39,7 +39,9 @@ class Geometry(NamedTuple):
 def _columns(x: Tensor, geo: Geometry) -> Tensor:
     """(N, C, *large) to (N * places, kernel * C): what the kernel sees at each place."""
     (kh, kw), (sh, sw), (ph, pw) = geo.kernel, geo.stride, geo.padding
-    x = F.pad(x.permute(0, 2, 3, 1), (0, 0, pw, pw, ph, ph)).contiguous()
+    below = (geo.small[0] - 1) * sh + kh - ph - geo.large[0]
+    right = (geo.small[1] - 1) * sw + kw - pw - geo.large[1]
+    x = F.pad(x.permute(0, 2, 3, 1), (0, 0, pw, right, ph, below)).contiguous()
     n, c = len(x), x.shape[3]
     a, b, d, e = x.stride()
     seen = x.as_strided((n, *geo.small, kh, kw, c), (a, sh * b, sw * d, b, d, e))
@@ -97,61 +99,101 @@ def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _ours(x: Tensor, layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
-    """Whether a layer may go by columns at all."""
-    tiles = all(k % s == 0 for k, s in zip(layer.kernel_size, layer.stride, strict=True))
-    traced = torch.jit.is_tracing() or torch.compiler.is_compiling()
-    return x.device.type == "cpu" and tiles and layer.groups == 1 and not traced
-
-
 def _by_place(x: Tensor) -> Tensor:
     """Maps (N, C, H, W) as rows (N * H * W, C)."""
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
+def _ours(x: Tensor, groups: int) -> bool:
+    """Whether a convolution may go by columns at all."""
+    traced = torch.jit.is_tracing() or torch.compiler.is_compiling()
+    return x.device.type == "cpu" and groups == 1 and not traced
+
+
+def _tiled(
+    w: Tensor, large: Pair, small: Pair, stride: Pair, padding: Pair
+) -> tuple[Tensor, Geometry]:
+    """The weight, with taps of zero until strides divide the kernel, and its geometry."""
+    (kh, kw), (sh, sw) = w.shape[2:], stride
+    if kh % sh or kw % sw:
+        w = F.pad(w, (0, -kw % sw, 0, -kh % sh))
+    return w, Geometry(large, small, (w.shape[2], w.shape[3]), stride, padding)
+
+
+def convolve(
+    x: Tensor, w: Tensor, b: Tensor | None, stride: Pair, padding: Pair, groups: int = 1
+) -> Tensor:
+    """(N, C, H, W) by (O, C / groups, *kernel) to (N, O, ...)."""
+    x = channels_last(x)
+    (o, c), (h, wide), (kh, kw) = w.shape[:2], x.shape[2:], w.shape[2:]
+    small = (
+        (h + 2 * padding[0] - kh) // stride[0] + 1,
+        (wide + 2 * padding[1] - kw) // stride[1] + 1,
+    )
+    pointwise, strided = kh * kw == 1, stride != (1, 1)
+    if _ours(x, groups) and not pointwise:
+        if w.numel() >= _HEAVY * math.prod(small) or (c <= _THIN and strided):
+            w, geo = _tiled(w, (h, wide), small, stride, padding)
+            weight = w.permute(0, 2, 3, 1).reshape(o, -1)
+            rows = F.linear(Columns.apply(x, geo), weight, b)  # type: ignore[arg-type]
+            return rows.view(len(x), *small, o).permute(0, 3, 1, 2)
+        if o <= _THIN and not strided:  # as the transpose of the flipped kernel
+            flipped, padding = (
+                w.flip(2, 3).transpose(0, 1),
+                (kh - 1 - padding[0], kw - 1 - padding[1]),
+            )
+            return transpose(x, flipped, b, stride, padding)
+    return F.conv2d(x, w, b, stride, padding, 1, groups)
+
+
+def transpose(
+    x: Tensor, w: Tensor, b: Tensor | None, stride: Pair, padding: Pair, extra: Pair = (0, 0)
+) -> Tensor:
+    """The adjoint: (N, O, h, w) by (O, C, *kernel) to (N, C, ...), with `extra` rows and
+    columns at the end."""
+    x = channels_last(x)
+    small, kernel = (x.shape[2], x.shape[3]), (w.shape[2], w.shape[3])
+    heavy = w.numel() >= _HEAVY * math.prod(small)
+    if not _ours(x, 1) or not (heavy or w.shape[1] <= _THIN):
+        return F.conv_transpose2d(x, w, b, stride, padding, extra)
+    parts = zip(small, kernel, stride, padding, extra, strict=True)
+    high, wide = [(a - 1) * s - 2 * p + k + e for a, k, s, p, e in parts]
+    w, geo = _tiled(w, (high, wide), small, stride, padding)
+    y = Spread.apply(_by_place(x) @ w.permute(0, 2, 3, 1).reshape(len(w), -1), geo)
+    return y if b is None else y + b[:, None, None]  # type: ignore[operator,return-value]
+
+
+# -- layers. A weight is looked at once: a spectral norm iterates at each look. --------------
 class Conv2d(nn.Conv2d):
     """torch.nn.Conv2d, with zero padding and without dilation."""
 
     def forward(self, input: Tensor) -> Tensor:
-        w, x = self.weight, channels_last(input)  # once: a spectral norm iterates at each look
-        o, c, *_ = w.shape
-        kernel, stride, padding = self.kernel_size, self.stride, self.padding
-        assert isinstance(padding, tuple)
-        large = (x.shape[2], x.shape[3])
-        parts = zip(large, kernel, stride, padding, strict=True)
-        small = tuple((a + 2 * p - k) // s + 1 for a, k, s, p in parts)
-        geo = Geometry(large, small, kernel, stride, padding)  # type: ignore[arg-type]
-        plane, strided = math.prod(kernel) == 1, math.prod(stride) > 1
-        if not _ours(x, self) or plane:
-            return self._conv_forward(x, w, self.bias)
-        if w.numel() >= _HEAVY * geo.places or (c <= _THIN and strided):
-            rows = F.linear(Columns.apply(x, geo), w.permute(0, 2, 3, 1).reshape(o, -1), self.bias)  # type: ignore[arg-type]
-            return rows.view(len(x), *geo.small, o).permute(0, 3, 1, 2)
-        if o <= _THIN and not strided:  # as the transpose of the flipped kernel
-            back = tuple(k - 1 - p for k, p in zip(kernel, padding, strict=True))
-            geo = Geometry(geo.small, large, kernel, stride, back)  # type: ignore[arg-type]
-            flipped = w.flip(2, 3).permute(1, 2, 3, 0).reshape(c, -1)
-            y = Spread.apply(_by_place(x) @ flipped, geo)
-            return y if self.bias is None else y + self.bias[:, None, None]  # type: ignore[operator,return-value]
-        return self._conv_forward(x, w, self.bias)
+        return convolve(input, self.weight, self.bias, self.stride, self.padding, self.groups)  # type: ignore[arg-type]
+
+
+class Conv1d(nn.Conv1d):
+    """torch.nn.Conv1d, with zero padding and without dilation, as a picture of one row."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        x, w = input.unsqueeze(2), self.weight.unsqueeze(2)
+        stride, padding = (1, self.stride[0]), (0, int(self.padding[0]))
+        return convolve(x, w, self.bias, stride, padding, self.groups).squeeze(2)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
-    """torch.nn.ConvTranspose2d, with zero padding and without dilation."""
+    """torch.nn.ConvTranspose2d, with zero padding, without dilation and groups."""
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        w, x = self.weight, channels_last(input)
-        kernel, stride, extra = self.kernel_size, self.stride, self.output_padding
-        padding = self.padding
-        assert isinstance(padding, tuple)
         assert output_size is None
-        small = (x.shape[2], x.shape[3])
-        parts = zip(small, kernel, stride, padding, extra, strict=True)
-        large = tuple((z - 1) * s - 2 * p + k + e for z, k, s, p, e in parts)
-        geo = Geometry(large, small, kernel, stride, padding)  # type: ignore[arg-type]
-        heavy = w.numel() >= _HEAVY * geo.places
-        if _ours(x, self) and (heavy or w.shape[1] <= _THIN):
-            cols = _by_place(x) @ w.permute(0, 2, 3, 1).reshape(len(w), -1)
-            y = Spread.apply(cols, geo)
-            return y if self.bias is None else y + self.bias[:, None, None]  # type: ignore[operator,return-value]
-        return F.conv_transpose2d(x, w, self.bias, stride, padding, extra)
+        w, stride, padding, extra = self.weight, self.stride, self.padding, self.output_padding
+        return transpose(input, w, self.bias, stride, padding, extra)  # type: ignore[arg-type]
+
+
+class ConvTranspose1d(nn.ConvTranspose1d):
+    """torch.nn.ConvTranspose1d, likewise."""
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        assert output_size is None
+        x, w = input.unsqueeze(2), self.weight.unsqueeze(2)
+        stride, padding = (1, self.stride[0]), (0, int(self.padding[0]))
+        return transpose(x, w, self.bias, stride, padding, (0, self.output_padding[0])).squeeze(2)

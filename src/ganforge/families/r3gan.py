@@ -83,7 +83,7 @@ class Synthesis(nn.Module):
         self.sizes, dims = list(sizes), len(sizes[0])
         total = blocks * len(widths)
         self.project = nn.Linear(latent, widths[0], bias=False)
-        self.basis = nn.Parameter(torch.randn(widths[0], *sizes[0]))
+        self.basis = nn.Parameter(torch.randn(*sizes[0], widths[0]))
         self.widen = nn.ModuleList(
             layer(dims, a, b) if a != b else nn.Identity() for a, b in pairwise(widths)
         )
@@ -95,9 +95,8 @@ class Synthesis(nn.Module):
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        weight = self.project(z)
-        x = weight.view(*weight.shape, *[1] * (self.basis.dim() - 1)) * self.basis
-        x = self.stages[0](x)
+        weight = self.project(z).view(len(z), *[1] * (self.basis.dim() - 1), -1)
+        x = self.stages[0]((weight * self.basis).movedim(-1, 1))
         for widen, stage, size in zip(self.widen, self.stages[1:], self.sizes[1:], strict=True):
             x = stage(up(widen(x), size, "linear"))
         return self.out(x).tanh_()
@@ -134,7 +133,7 @@ class Analysis(nn.Module):
         x = self.stages[0](self.enter(x))
         for widen, stage in zip(self.widen, self.stages[1:], strict=True):
             x = stage(widen(down(x)))
-        return (x * self.basis).flatten(2).sum(2)
+        return (x.movedim(1, -1) * self.basis).flatten(1, -2).sum(1)
 
 
 class Vectors(nn.Sequential):
