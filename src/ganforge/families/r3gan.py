@@ -118,10 +118,8 @@ class Analysis(nn.Module):
             layer(dims, a, b) if a != b else nn.Identity() for a, b in pairwise(widths)
         )
         init_scaled(self, 1)
-        places = sizes[-1]
-        self.basis = nn.Parameter(
-            torch.randn(widths[-1], *places) / torch.tensor(places).prod().sqrt()
-        )
+        basis = torch.randn(*sizes[-1], widths[-1])
+        self.basis = nn.Parameter(basis / basis[..., 0].numel() ** 0.5)
         self.stages = nn.ModuleList(
             nn.Sequential(
                 *(Block(dims, w, w * expansion, group, total, norm) for _ in range(blocks))
