@@ -133,8 +133,8 @@ class Objective(nn.Module):
             )
         if getattr(term, "two_player", False) and not isinstance(self, TwoPlayer):
             raise UserError(
-                f"term {term.name!r} needs a generator and a discriminator, and {type(self).__name__} "
-                "is no such game; drop the term or choose another objective"
+                f"term {term.name!r} needs a generator and a discriminator, which "
+                f"{type(self).__name__} has not; drop the term or choose another objective"
             )
         self.terms[term.player].append(term)
         if isinstance(term, nn.Module):  # its state is the game's

@@ -33,7 +33,7 @@ def perturbed_slopes(game: TwoPlayer, nets: nn.ModuleDict, b: Batch) -> Tensor:
     real = b.real.detach()
     mean, square = over_processes(torch.stack([real.mean(), real.square().mean()]))
     std = (square - mean.square()).clamp(min=0).sqrt()
-    noise = draws.uniform(len(real), *real.shape[1:], device=real.device)
+    noise = draws.uniform(len(real), *real.shape[1:], device=real.device).to(real.dtype)
     x = (real + 0.5 * std * noise).requires_grad_()
     return slopes(game.judge(nets, x, b)["score"], x)
 
