@@ -201,10 +201,9 @@ def _flat(im: Image.Image) -> np.ndarray:
 def _deep(im: Image.Image, data: bytes) -> np.ndarray:
     """16-bit pixels (H, W, 1 to 4)."""
     if im.mode.startswith("I"):
-        x = np.asarray(im)[..., None]
-        if x.dtype.itemsize > 2 and (x.min() < 0 or x.max() > 65535):
+        if im.mode == "I" and im.format not in ("PNG", "PPM"):  # where it means 16 bits
             raise Broken("its pixels are 32-bit integers; save it with 8 or 16 bits, or as .npy")
-        return x.astype(np.uint16)
+        return np.asarray(im)[..., None].astype(np.uint16)
     # Pillow keeps 8 bits of a PNG's 16 where it has more than one channel.
     import torch
     from torchvision.io import ImageReadMode, decode_png

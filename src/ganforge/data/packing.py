@@ -74,7 +74,7 @@ class Report:
         readable, unreadable: how many samples there are.
         sizes, modes: how many of each, as published.
         broken: the first `named` unreadable ones, each with the reason.
-        oddities: how many of each kind, one phrase a kind.
+        oddities: how many of each kind, called by what was done about it.
     """
 
     readable: int = 0
@@ -111,7 +111,7 @@ class Report:
                 f"{self.unreadable} of {self.count} files could not be read and were skipped: "
                 f"{names}{more}"
             )
-        found += [f"{n} pictures {what}" for what, n in sorted(self.oddities.items())]
+        found += [f"{what}: {n} of {self.readable}" for what, n in sorted(self.oddities.items())]
         return found
 
     def plain(self) -> dict[str, Any]:

@@ -237,17 +237,17 @@ def choose_size(sizes: list[tuple[int, int]]) -> tuple[int, int]:
 def _oddities(seen: Look, form: Form) -> Iterator[str]:
     """What had to be done to a picture that its owner may want to know."""
     if seen.frames:
-        yield "are animated: the first frame of each is used"
+        yield "animated pictures, of which the first frame is used"
     if seen.turned:
-        yield "were turned upright by their EXIF data"
+        yield "pictures turned upright as their EXIF data say"
     if seen.alpha and form.shape[2] in (1, 3):
-        yield "have transparency, which was laid over white (--channels 4 keeps it)"
+        yield "transparent pictures, laid over white (--channels 4 keeps transparency)"
     if seen.colour and form.shape[2] in (1, 2):
-        yield "have colours, which became grey (--channels 3 keeps them)"
+        yield "coloured pictures, made grey (--channels 3 keeps colours)"
     if seen.deep and form.dtype == np.uint8:
-        yield "have 16 bits, of which 8 are kept"
+        yield "16-bit pictures, of which 8 bits are kept"
     if seen.size[0] < form.shape[0] or seen.size[1] < form.shape[1]:
-        yield f"are smaller than {form.shape[0]}x{form.shape[1]} and were enlarged"
+        yield f"pictures enlarged to {form.shape[0]}x{form.shape[1]}"
 
 
 def _take_splits(paths: Iterator[str]) -> tuple[list[str], np.ndarray]:
