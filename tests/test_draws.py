@@ -27,7 +27,9 @@ def test_rows_depend_on_their_sample_only(seed, n, cut, start, width):
         if len(part):
             with draws.keyed(seed, "x", part):
                 k = len(part)
-                parts.append((draws.normal(k, width), draws.uniform(k, width), draws.integers(k, 7)))
+                parts.append(
+                    (draws.normal(k, width), draws.uniform(k, width), draws.integers(k, 7))
+                )
     for a, b in zip(whole, zip(*parts, strict=True), strict=True):
         assert torch.equal(a, torch.cat(b))
 

@@ -24,7 +24,9 @@ SMALL = {"width": 8, "batch_size": 8}
 
 def tensors(run: Path, step: int) -> dict:
     """Checksums of everything in a checkpoint."""
-    return json.loads((run / "checkpoints" / f"step-{step:08d}" / "state.json").read_text())["sha256"]
+    return json.loads((run / "checkpoints" / f"step-{step:08d}" / "state.json").read_text())[
+        "sha256"
+    ]
 
 
 @pytest.mark.parametrize("recipe", ["dcgan", "wgan", "began", "r3gan", "sngan", "infogan"])
@@ -78,7 +80,7 @@ def test_killed_at_random_moments_it_resumes_from_a_whole_checkpoint(tmp_path):
         process.send_signal(signal.SIGKILL)
         process.communicate()
         process = cli("resume", str(run))
-    out, err = process.communicate()
+    _out, err = process.communicate()
     assert process.returncode == 0, err
     assert tensors(tmp_path / "whole", total) == tensors(run, total)
     steps = [r["step"] for r in Run(run).records()]
@@ -157,9 +159,7 @@ def test_requests_are_obeyed(tmp_path):
             run.request("save")
             run.request("stop")
 
-    run = ganforge.train(
-        recipe="dcgan", run=tmp_path / "r", minutes=5, watch=watch, **SMALL
-    )
+    run = ganforge.train(recipe="dcgan", run=tmp_path / "r", minutes=5, watch=watch, **SMALL)
     assert run.outcome is not None
     assert run.outcome.reason == "request"
     events = [r["event"] for r in run.records() if "event" in r]
@@ -205,4 +205,6 @@ def test_fine_tuning_starts_from_another_runs_networks(tmp_path):
     a, b = (ganforge.load(tmp_path / n).sample(4) for n in "ab")
     assert torch.allclose(a, b, atol=2e-2)
     with pytest.raises(UserError, match="do not fit"):
-        ganforge.train(recipe="dcgan", run=tmp_path / "c", steps=1, width=4, start_from=tmp_path / "a")
+        ganforge.train(
+            recipe="dcgan", run=tmp_path / "c", steps=1, width=4, start_from=tmp_path / "a"
+        )

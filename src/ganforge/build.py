@@ -128,7 +128,7 @@ def _objective(config: Config, own: Own, latent: Latent) -> Objective:
         return own.objective
     options = dict(config.objective_options)
     if own.objective is not None:
-        return own.objective(latent=latent, **options)
+        return own.objective(**{"latent": latent, **options})
     if config.objective not in OBJECTIVES:
         raise _missing(config, "objective", config.objective)
     return make_objective(config.objective, latent=latent, **options)

@@ -61,7 +61,7 @@ class Config(BaseModel):
     family: str
     family_options: dict[str, Any] = {}
     terms: dict[str, float] = {}
-    latent: LatentConfig = LatentConfig()
+    latent: LatentConfig = Field(default_factory=lambda: LatentConfig.model_validate({}))
     conditioning: Literal["none", "concat", "projection"] = "none"
     augment: str = Field("", description="what D sees is changed by: color,translation,cutout,flip")
     augment_p: float = Field(1.0, ge=0, le=1)
@@ -252,7 +252,9 @@ def hints(cls: type, hidden: set[str]) -> dict[str, Any]:
     types = typing.get_type_hints(cls.__init__)
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     found = inspect.signature(cls).parameters.values()
-    return {p.name: types.get(p.name, Any) for p in found if p.kind in kinds and p.name not in hidden}
+    return {
+        p.name: types.get(p.name, Any) for p in found if p.kind in kinds and p.name not in hidden
+    }
 
 
 def _family_class(name: str) -> type:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from ganforge.build import Own, build_game, pick_device
 from ganforge.errors import UserError
 from ganforge.run import Run
 from ganforge.sitting import last_whole
-from ganforge.spec import Ask, Spec
+from ganforge.spec import Ask
 
 
 class Generator:

@@ -382,7 +382,7 @@ def _histogram(readings: dict[str, torch.Tensor], bins: int = 32) -> dict[str, A
     low, high = both.min().item(), both.max().item()
     if not (math.isfinite(low) and math.isfinite(high)):
         return None
-    if 0 <= low and high <= 1:
+    if low >= 0 and high <= 1:
         low, high = 0.0, 1.0
     elif low == high:
         low, high = low - 1, high + 1

@@ -54,14 +54,32 @@ def test_train_resume_sample(trained, tmp_path):
     assert x.dtype == np.float32
     assert abs(x).max() <= 1
     assert len(list((tmp_path / "folder").iterdir())) == 10
-    run("sample", str(trained), "--count", "9", "--out", str(tmp_path / "u.npy"), "--uint8", "--json")
+    run(
+        "sample",
+        str(trained),
+        "--count",
+        "9",
+        "--out",
+        str(tmp_path / "u.npy"),
+        "--uint8",
+        "--json",
+    )
     u = np.load(tmp_path / "u.npy", allow_pickle=False)
     assert u.shape == (9, 28, 28, 1)
     assert u.dtype == np.uint8
     assert np.array_equal(u, np.round((x[:9].transpose(0, 2, 3, 1) + 1) * 127.5).astype(np.uint8))
     folder = [np.asarray(Image.open(p)) for p in sorted((tmp_path / "folder").iterdir())]
     assert np.array_equal(np.stack(folder)[:9], u[..., 0])
-    run("sample", str(trained), "--interpolate", "--count", "16", "--out", str(tmp_path / "i.png"), "--json")
+    run(
+        "sample",
+        str(trained),
+        "--interpolate",
+        "--count",
+        "16",
+        "--out",
+        str(tmp_path / "i.png"),
+        "--json",
+    )
 
 
 def test_dry_run_trains_nothing(tmp_path, monkeypatch):
@@ -90,7 +108,9 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("args", "expected"), MISTAKES, ids=lambda a: " ".join(a) if isinstance(a, list) else "")
+@pytest.mark.parametrize(
+    ("args", "expected"), MISTAKES, ids=lambda a: " ".join(a) if isinstance(a, list) else ""
+)
 def test_a_mistake_is_one_line_that_helps(args, expected, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=re.escape(expected)) as caught:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Ema:
@@ -23,8 +23,8 @@ class Ema:
     def __init__(self, nets: nn.ModuleDict, half_life: float, ramp: float = 0.05) -> None:
         self.nets = copy.deepcopy(nets).requires_grad_(False).eval()
         self.half_life, self.ramp = half_life, ramp
-        self._mine = list(self.nets.parameters())
-        self._theirs = list(nets.parameters())
+        self._mine: list[Tensor] = list(self.nets.parameters())
+        self._theirs: list[Tensor] = list(nets.parameters())
         self._buffers = list(zip(self.nets.buffers(), nets.buffers(), strict=True))
 
     @torch.no_grad()

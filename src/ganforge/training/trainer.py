@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -242,10 +242,12 @@ def _laid_out_as(p: Tensor, value: Tensor) -> Tensor:
 def to_device(batch: Batch, device: torch.device) -> Batch:
     if device.type == "cpu":
         return batch
-    move: Callable[[Tensor | None], Any] = lambda t: (  # noqa: E731
-        None if t is None else t.to(device, non_blocking=True)
-    )
-    return Batch(move(batch.real), move(batch.label), move(batch.source))
+
+    def move(t: Tensor | None) -> Tensor | None:
+        return None if t is None else t.to(device, non_blocking=True)
+
+    real = batch.real.to(device, non_blocking=True)
+    return Batch(real, move(batch.label), move(batch.source))
 
 
 def make_optimisers(

@@ -1,0 +1,1 @@
+"""score, diagnose, report, compare."""

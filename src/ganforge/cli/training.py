@@ -1,0 +1,240 @@
+"""train, resume, sample, recipes, inspect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ganforge.cli.common import (
+    Checkpoint,
+    Converged,
+    Force,
+    Images,
+    Json,
+    Minutes,
+    NoEma,
+    Recipe,
+    RunFolder,
+    Steps,
+    app,
+    as_yaml,
+    finish,
+    need_free,
+    need_free_run,
+    open_studio,
+    own_parts,
+    show_plan,
+)
+from ganforge.cli.screen import Progress, emit, table
+
+
+@app.command()
+def train(
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="NAME[:CLASS[,CLASS]][@train|test|all], a folder, an archive or a file."
+        ),
+    ] = "fashion-mnist-mini",
+    recipe: Annotated[
+        str, typer.Option(help="See 'ganforge recipes'; or ./FILE.py:NAME.")
+    ] = "auto",
+    run: Annotated[Path | None, typer.Option(help="The new run folder.")] = None,
+    steps: Steps = None,
+    images: Images = None,
+    minutes: Minutes = None,
+    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    lr: Annotated[float | None, typer.Option(help="The learning rate of every player.")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="N or HxW; chosen from the data if not given.")
+    ] = None,
+    channels: Annotated[int | None, typer.Option(min=1, max=16)] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="The networks' one dial.")] = None,
+    seed: Annotated[int | None, typer.Option()] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
+    add: Annotated[
+        list[str] | None, typer.Option(metavar="TERM=WEIGHT", help="An extra loss term.")
+    ] = None,
+    layout: Annotated[str | None, typer.Option(help="Of an array: NHW, NHWC or NCHW.")] = None,
+    range_: Annotated[
+        str | None, typer.Option("--range", help="Of a float array: LOW,HIGH.")
+    ] = None,
+    holdout: Annotated[
+        float | None, typer.Option(help="Share of a folder kept for testing.")
+    ] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Where data sets already lie.")] = None,
+    from_: Annotated[
+        Path | None, typer.Option("--from", metavar="RUN", help="Fine-tune this run.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the settings and stop.")
+    ] = False,
+    stop_when_converged: Converged = False,
+    studio: Annotated[bool, typer.Option("--studio", help="Watch it in a browser.")] = False,
+    json: Json = False,
+) -> None:
+    """Train a generator."""
+    from ganforge import api
+    from ganforge.config import parse_settings, parse_terms
+
+    settings = parse_settings(set_ or [])
+    flags = {"steps": steps, "images": images, "minutes": minutes, "batch_size": batch_size, "lr": lr,
+             "width": width, "seed": seed, "device": device, "size": size, "channels": channels,
+             "layout": layout, "range": range_, "holdout": holdout,
+             "data_root": None if data_root is None else str(data_root)}  # fmt: skip
+    if run is not None:
+        need_free_run(run)
+    config, dataset, own = api.plan(
+        data, recipe, settings=settings, terms=parse_terms(add or []), **flags
+    )
+    show_plan(config, dataset)
+    if dry_run:
+        emit(config.plain(), json, lambda: as_yaml(config.plain()))
+        return
+    path = run or api.new_name(config.recipe)
+    with Progress(api.budget_of(api.with_budget(config)), open_studio(path, studio)) as progress:
+        done = api.begin(
+            config, dataset, own, path, start_from=from_, watch=progress.watch,
+            stop_when_converged=stop_when_converged,
+        )  # fmt: skip
+    finish(done, json)
+
+
+@app.command()
+def resume(
+    run: RunFolder,
+    steps: Steps = None,
+    images: Images = None,
+    minutes: Minutes = None,
+    recipe: Recipe = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    stop_when_converged: Converged = False,
+    json: Json = False,
+) -> None:
+    """Continue a run exactly where it was left. Budgets count from the run's beginning."""
+    from ganforge import api
+    from ganforge import config as configuration
+    from ganforge.run import Run
+    from ganforge.sitting import Budget
+
+    asked = Budget(steps, images, minutes)
+    stored = api.budget_of(configuration.load(Run.open(run).config))
+    with Progress(stored if asked == Budget() else asked) as progress:
+        done = api.resume(
+            run, steps=steps, images=images, minutes=minutes, watch=progress.watch, device=device,
+            stop_when_converged=stop_when_converged, **own_parts(recipe),
+        )  # fmt: skip
+    finish(done, json)
+
+
+@app.command()
+def sample(
+    run: RunFolder,
+    count: Annotated[int, typer.Option(min=1)] = 64,
+    out: Annotated[
+        Path | None, typer.Option(help="FILE.png, FILE.npy, FILE.zip or a folder.")
+    ] = None,
+    seed: Annotated[int, typer.Option()] = 0,
+    label: Annotated[str | None, typer.Option(help="A class by name or number, or all.")] = None,
+    code: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Fix a code.")
+    ] = None,
+    truncation: Annotated[float, typer.Option(help="In (0, 1]; lower is more typical.")] = 1.0,
+    interpolate: Annotated[
+        bool, typer.Option("--interpolate", help="Walks between latents.")
+    ] = False,
+    checkpoint: Checkpoint = "latest",
+    no_ema: NoEma = False,
+    uint8: Annotated[bool, typer.Option("--uint8", help="Arrays as (N, H, W, C) bytes.")] = False,
+    recipe: Recipe = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Make samples with a trained generator."""
+    from ganforge import api
+    from ganforge.export.samples import free_name, parse_codes, write_samples
+
+    if out is not None:
+        need_free(out, force)
+    made = api.load(run, checkpoint, not no_ema, **own_parts(recipe))
+    codes = parse_codes(code or [])
+    if interpolate:
+        rows = max(1, count // 8)
+        stream, count = iter([made.interpolate(rows, 8, seed, label, truncation)]), rows * 8
+    else:
+        stream = made.stream(count, seed, label, codes, truncation)
+    path = out or free_name(run / "made", f"seed-{seed}", ".png")
+    with Progress.counting(count, "samples") as progress:
+        write_samples(progress.through(stream), path, count, uint8=uint8, force=force)
+    body = {"out": str(path), "count": count, "seed": seed, "step": made.step,
+            "truncation": truncation, "ema": not no_ema}  # fmt: skip
+    emit(body, json, lambda: f"{count} samples of step {made.step}: {path}")
+
+
+@app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="One recipe, whole.")] = None,
+    json: Json = False,
+) -> None:
+    """List the recipes, or show one."""
+    from ganforge import recipes as registry
+
+    found = [registry.recipe(n) for n in ([name] if name else registry.names())]
+    rows = [r.row() for r in found]
+
+    def text() -> str:
+        if not name:
+            return table(["recipe", "objective", "family", "source"],
+                         [[r["name"], r["objective"], r["family"], r["citation"].split(",")[0] + " "
+                           + (r["citation"].split("arXiv")[-1].strip() if "arXiv" in r["citation"] else "")]
+                          for r in rows])  # fmt: skip
+        r = found[0]
+        settings = "\n".join(f"  {k}: {v}" for k, v in r.settings.items())
+        return (f"{r.name}: {rows[0]['objective']} x {rows[0]['family']}\n{r.about}\n\n"
+                f"{r.citation}\n{r.headline}\n\n{settings}")  # fmt: skip
+
+    emit(rows, json, text)
+
+
+@app.command()
+def inspect(
+    data: Annotated[str, typer.Argument(help="A source, as for train.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write a grid picture.")] = None,
+    size: Annotated[str | None, typer.Option()] = None,
+    layout: Annotated[str | None, typer.Option()] = None,
+    range_: Annotated[str | None, typer.Option("--range")] = None,
+    data_root: Annotated[Path | None, typer.Option()] = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Say what is in a source: count, sizes, classes, duplicates, every unreadable file."""
+    from ganforge.data import inspect as look
+
+    if out is not None:
+        need_free(out, force)
+    options = {"size": size, "layout": layout, "range": range_, "data_root": data_root}
+    found = look(data, **{k: v for k, v in options.items() if v is not None})
+    if out is not None:
+        from ganforge.data import open_source
+        from ganforge.gallery import picture
+
+        dataset = open_source(data, **{k: v for k, v in options.items() if v is not None})
+        import numpy as np
+
+        picture(dataset.batch(np.arange(min(64, len(dataset)))).real).save(out)
+
+    def text() -> str:
+        lines = [f"{found['readable']} of {found['count']} readable"]
+        for key in ("sizes", "modes", "classes"):
+            if found[key]:
+                lines.append(
+                    f"{key}: " + ", ".join(f"{k} ({v})" for k, v in list(found[key].items())[:12])
+                )
+        lines.append(f"duplicates: {found['duplicates']}")
+        lines += [f"unreadable: {u['file']}: {u['reason']}" for u in found["unreadable"]]
+        return "\n".join(lines)
+
+    emit(found, json, text)

@@ -1,0 +1,174 @@
+"""The picture everyone knows: Figure 1 of Goodfellow et al. 2014 (arXiv 1406.2661), made by
+a real training. p_data dotted, p_g solid, D dashed with the analytic D* = p / (p + q)
+beside it, and arrows from z to x = G(z)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from ganforge import config as configuration
+from ganforge import recipes
+from ganforge.build import Game, build_game, build_trainer
+from ganforge.data import Dataset
+from ganforge.errors import UserError
+from ganforge.objectives.objective import TwoPlayer
+from ganforge.spec import Ask, Batch
+from ganforge.training.trainer import Trainer
+
+LOW, HIGH, POINTS = -3.0, 4.0, 281
+MEAN, SIGMA = 1.0, 0.5
+SETTINGS: dict[str, Any] = {
+    "family": "mlp", "width": 32, "depth": 2, "latent.size": 1, "latent.kind": "uniform",
+    "batch_size": 256, "lr": 2e-3, "d_steps": 3, "betas": (0.5, 0.99), "rate_end": 0.02, "conditioning": "none",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The game at one step: curves over `grid`, and G at evenly spaced z."""
+
+    step: int
+    grid: np.ndarray  # (POINTS,)
+    p: np.ndarray
+    q: np.ndarray
+    d: np.ndarray
+    z: np.ndarray  # (K,) in [-1, 1]
+    x: np.ndarray  # (K,)
+
+    @property
+    def d_star(self) -> np.ndarray:
+        """p / (p + q), the best D against this G."""
+        return self.p / np.maximum(self.p + self.q, 1e-12)
+
+    @property
+    def gap(self) -> float:
+        """The mean of |D - D*| under (p + q) / 2: how far D is from the best one."""
+        w = self.p + self.q
+        return float((w * abs(self.d - self.d_star)).sum() / w.sum())
+
+
+def line_game(
+    recipe: str, settings: Mapping[str, Any], seed: int, steps: int
+) -> tuple[Game, Trainer]:
+    rng = np.random.default_rng(seed)
+    x = (MEAN + SIGMA * rng.standard_normal((50_000, 1))).astype(np.float32)
+    config = configuration.resolve(
+        recipes.recipe(recipe).with_settings(SETTINGS),
+        {"seed": seed, "horizon": steps * SETTINGS["batch_size"], **settings},
+        shape=(1,),
+        data="line",
+    )
+    game = build_game(config)
+    if not isinstance(game.objective, TwoPlayer) or len(game.nets) != 2:
+        raise UserError(f"recipe {recipe!r} has no D to draw; choose gan, lsgan, r3gan, dragan ...")
+    return game, build_trainer(game, Dataset(x, name="line", fingerprint=f"line-{seed}"))
+
+
+@torch.no_grad()
+def moment(game: Game, trainer: Trainer) -> Moment:
+    """Measure the game as it stands."""
+    grid = np.linspace(LOW, HIGH, POINTS)
+    z = torch.linspace(-1, 1, 4001).unsqueeze(1)
+    x = game.objective.sample(trainer.nets, Ask(z))[:, 0].numpy()
+    points = torch.tensor(grid, dtype=torch.float32).unsqueeze(1)
+    objective = game.objective
+    assert isinstance(objective, TwoPlayer)
+    score = objective.judge(trainer.nets, points, Batch(points))["score"]
+    width = max(0.06, 0.5 * x.std() * len(x) ** -0.2)
+    kernel = np.exp(-0.5 * ((grid[:, None] - x[None]) / width) ** 2)
+    q = kernel.mean(1) / (width * math.sqrt(2 * math.pi))
+    p = np.exp(-0.5 * ((grid - MEAN) / SIGMA) ** 2) / (SIGMA * math.sqrt(2 * math.pi))
+    at = np.linspace(0, len(x) - 1, 17).astype(int)
+    return Moment(
+        trainer.step, grid, p, q, objective.squash(score).numpy(), z[at, 0].numpy(), x[at]
+    )
+
+
+def film(
+    recipe: str = "gan", steps: int = 2000, seed: int = 0, frames: int = 48,
+    settings: Mapping[str, Any] | None = None,
+) -> list[Moment]:  # fmt: skip
+    """Train and measure `frames` moments, more often at the beginning."""
+    game, trainer = line_game(recipe, settings or {}, seed, steps)
+    marks = sorted({round(steps * (i / (frames - 1)) ** 2) for i in range(frames)})
+    seen = []
+    for mark in marks:
+        while trainer.step < mark:
+            bad = trainer.turn().non_finite()
+            if bad:
+                raise UserError(f"{recipe} diverged at step {trainer.step} ({bad[0]}); lower lr")
+        seen.append(moment(game, trainer))
+    return seen
+
+
+# -- drawing --------------------------------------------------------------------------------
+INK, DATA, MADE, JUDGE, BEST = "#24292f", "#24292f", "#1a7f37", "#1f6feb", "#9ec5fe"
+WIDTH, HEIGHT, ZOOM = 380, 330, 3
+
+
+def draw(m: Moment) -> Image.Image:
+    """One moment as a picture, drawn large and reduced, so that lines are smooth."""
+    im = Image.new("RGB", (WIDTH * ZOOM, HEIGHT * ZOOM), "white")
+    d = ImageDraw.Draw(im)
+    top, base, axis_x, axis_z = 34, 212, 232, 292
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return ((x - LOW) / (HIGH - LOW) * (WIDTH - 20) + 10) * ZOOM, y * ZOOM
+
+    def curve(y: np.ndarray, colour: str, dash: tuple[int, int] | None, thick: float,
+              where: np.ndarray | None = None) -> None:  # fmt: skip
+        points = [at(x, base - v * (base - top)) for x, v in zip(m.grid, y, strict=True)]
+        for i in range(len(points) - 1):
+            drawn = dash is None or i % sum(dash) < dash[0]
+            if drawn and (where is None or (where[i] and where[i + 1])):
+                d.line(points[i : i + 2], fill=colour, width=round(thick * ZOOM), joint="curve")
+
+    tallest = max(0.9, m.p.max())
+    curve(m.d_star, BEST, None, 2.2, m.p + m.q > 1e-3)  # elsewhere there is nothing to tell apart
+    curve(m.p / tallest * 0.95, DATA, (1, 2), 2.2)
+    curve(np.minimum(m.q / tallest, 1.05) * 0.95, MADE, None, 2.2)
+    curve(m.d, JUDGE, (5, 3), 2.0)
+    for y in (axis_x, axis_z):
+        d.line([at(LOW, y), at(HIGH, y)], fill=INK, width=ZOOM)
+    middle, reach = (LOW + HIGH) / 2, (HIGH - LOW) / 2 * 0.8
+    for z, x in zip(m.z, m.x, strict=True):
+        a, b = at(middle + z * reach, axis_z), at(float(np.clip(x, LOW, HIGH)), axis_x + 3)
+        d.line([a, b], fill=MADE, width=ZOOM)
+        angle = math.atan2(b[1] - a[1], b[0] - a[0])
+        wing = [
+            (b[0] - 5 * ZOOM * math.cos(angle + s), b[1] - 5 * ZOOM * math.sin(angle + s))
+            for s in (0.4, -0.4)
+        ]
+        d.polygon([b, *wing], fill=MADE)
+    font, small = ImageFont.load_default(15 * ZOOM), ImageFont.load_default(12 * ZOOM)
+    d.text((10 * ZOOM, 6 * ZOOM), f"step {m.step}", fill=INK, font=font)
+    d.text(((WIDTH - 24) * ZOOM, (axis_x - 18) * ZOOM), "x", fill=INK, font=font)
+    d.text(((WIDTH - 24) * ZOOM, (axis_z - 18) * ZOOM), "z", fill=INK, font=font)
+    legend = (("data", DATA), ("forged", MADE), ("D", JUDGE), ("D* = p/(p+q)", BEST))
+    x = 10.0
+    for name, colour in legend:
+        d.rectangle(
+            [x * ZOOM, (axis_z + 18) * ZOOM, (x + 14) * ZOOM, (axis_z + 21) * ZOOM], fill=colour
+        )
+        d.text(((x + 18) * ZOOM, (axis_z + 11) * ZOOM), name, fill=INK, font=small)
+        x += 34 + 7.2 * len(name)
+    return im.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+
+
+def strip(moments: Sequence[Moment]) -> Image.Image:
+    """Four moments side by side: the beginning, the first moves, half way, the end."""
+    last = moments[-1].step
+    chosen = [
+        min(moments, key=lambda m, s=s: abs(m.step - s)) for s in (0, last // 40, last // 8, last)
+    ]
+    im = Image.new("RGB", (WIDTH * 4, HEIGHT), "white")
+    for i, m in enumerate(chosen):
+        im.paste(draw(m), (i * WIDTH, 0))
+    return im
