@@ -21,7 +21,7 @@ from ganforge.gallery import exhibit, picture
 from ganforge.run import Outcome, Run
 from ganforge.spec import Ask
 from ganforge.training import checkpoints
-from ganforge.training.distributed import agree
+from ganforge.training.distributed import agree, of_first
 from ganforge.training.trainer import Trainer, Turn
 
 ROLLBACKS = 3
@@ -136,6 +136,7 @@ class Sitting:
             if watch:
                 self._tick(turn)
                 ending = self._requests()
+                trainer.rate_scale = of_first(trainer.rate_scale, self.game.device)
             if self.writes and shown.due(self.seconds):
                 self._show()
             if self.writes and saved.due(self.seconds):

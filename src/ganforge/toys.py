@@ -99,10 +99,9 @@ def stacked_mnist(seed: int, data_root: Path | None, say: Callable[[str], None])
     from ganforge.judging.classifier import classifier
     from ganforge.judging.samples import Rows
 
-    where = {} if data_root is None else {"data_root": str(data_root)}
-    digits = open_source("mnist", **where)
+    digits = open_source("mnist", data_root=data_root)
     say("the judge: a classifier of digits, trained once and kept")
-    judge = classifier(digits.shape, Rows(digits), Rows(open_source("mnist@test", **where)))
+    judge = classifier(digits.shape, Rows(digits), Rows(open_source("mnist@test", data_root=data_root)))
 
     def count(x: Tensor) -> dict[str, float]:
         said = [judge.probabilities(judge(c)).argmax(1).numpy() for c in x.split(1, 1)]

@@ -41,7 +41,12 @@ def train(
     recipe: Annotated[
         str, typer.Option(help="See 'ganforge recipes'; or ./FILE.py:NAME.")
     ] = "auto",
-    run: Annotated[Path | None, typer.Option(help="The new run folder.")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run", "--run-dir", help="The new run folder (torchrun takes --run for its own)."
+        ),
+    ] = None,
     steps: Steps = None,
     images: Images = None,
     minutes: Minutes = None,

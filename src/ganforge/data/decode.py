@@ -242,7 +242,7 @@ def resize(x: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     if (h, w) == (height, width):
         return x
     scale = max(height / h, width / w)
-    top, left = (h - height / scale) / 2, (w - width / scale) / 2
+    top, left = max(0.0, h - height / scale) / 2, max(0.0, w - width / scale) / 2
     box = (left, top, w - left, h - top)
 
     def one(plane: np.ndarray) -> np.ndarray:

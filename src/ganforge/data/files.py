@@ -83,6 +83,8 @@ def reason(error: BaseException) -> str:
 
 def unreadable(path: Path | str, error: BaseException) -> UserError:
     """The error of a source that cannot be read at all."""
+    if isinstance(error, UserError):
+        return error
     if isinstance(error, PermissionError):
         return UserError(f"{path} cannot be read: no permission; make it readable (chmod +r)")
     if isinstance(error, FileNotFoundError):
@@ -244,20 +246,25 @@ class Tar:
         """Raises: UserError: it is damaged."""
         self.path, self.name = path, path.name.split(".tar")[0].removesuffix(".tgz")
         try:
-            with tarfile.open(path, "r|*") as tar:
+            with tarfile.open(path) as tar:
                 self.names = [m.name for m in self._members(tar)]
         except UNREADABLE as e:
             raise unreadable(path, e) from None
 
     @staticmethod
     def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+        file = tar.fileobj
+        assert file is not None
         while (member := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # else it keeps them all
             if member.isreg() and not hidden(member.name):
                 yield member
+        # The reader takes any header that it cannot read for the end, which is two empty ones.
+        if file.tell() < tar.offset + 512 or any(file.read(512)):  # type: ignore[attr-defined]
+            raise EOFError("it is cut short, or damaged in the middle")
 
     def open(self, number: int) -> IO[bytes]:
-        tar = tarfile.open(self.path, "r:*")  # noqa: SIM115 - lives as long as the file
+        tar = tarfile.open(self.path)  # noqa: SIM115 - lives as long as the file
         for i, member in enumerate(self._members(tar)):
             if i == number:
                 file = tar.extractfile(member)
@@ -269,7 +276,7 @@ class Tar:
         wanted = iter(numbers)
         number = next(wanted, None)
         try:
-            with tarfile.open(self.path, "r|*") as tar:
+            with tarfile.open(self.path) as tar:
                 for i, member in enumerate(self._members(tar)):
                     if i == number:
                         yield read_whole(

@@ -69,7 +69,7 @@ def to_vector(x: Tensor) -> Tensor:
 
 def to_maps(x: Tensor, channels: int, space: Sequence[int]) -> Tensor:
     """Vectors (N, space * C) to channels-last maps (N, C, *space), a view."""
-    return x.view(len(x), *space, channels).movedim(-1, 1)
+    return x.view(x.shape[0], *space, channels).movedim(-1, 1)
 
 
 def halvings(space: Sequence[int], smallest: int = 4) -> list[tuple[int, ...]]:
@@ -117,9 +117,9 @@ def pixel_shuffle(x: Tensor, factor: int) -> Tensor:
     if len(space) == 2:
         return F.pixel_shuffle(x, factor)
     d = len(space)
-    x = x.reshape(len(x), -1, *[factor] * d, *space)
+    x = x.reshape(x.shape[0], -1, *[factor] * d, *space)
     order = [0, 1] + [axis for i in range(d) for axis in (2 + d + i, 2 + i)]
-    return x.permute(order).reshape(len(x), -1, *(s * factor for s in space))
+    return x.permute(order).reshape(x.shape[0], -1, *(s * factor for s in space))
 
 
 # -- batch norm -----------------------------------------------------------------------------
@@ -190,7 +190,7 @@ class BatchNorm(nn.Module):
         if self.affine is None:
             return x
         assert condition is not None
-        gain, bias = self.affine(condition).view(len(x), -1, *[1] * (x.dim() - 2)).chunk(2, 1)
+        gain, bias = self.affine(condition).view(x.shape[0], -1, *[1] * (x.dim() - 2)).chunk(2, 1)
         return torch.addcmul(bias, x, 1 + gain)
 
     def _synchronised(self, x: Tensor) -> Tensor:
@@ -283,7 +283,7 @@ class SelfAttention(nn.Module):
         key = pool(self.key(x), 2).flatten(2)
         value = pool(self.value(x), 2).flatten(2)
         weights = (query.transpose(1, 2) @ key).softmax(2)  # (N, places, places / 2^dims)
-        mixed = (value @ weights.transpose(1, 2)).view(len(x), -1, *x.shape[2:])
+        mixed = (value @ weights.transpose(1, 2)).view(x.shape[0], -1, *x.shape[2:])
         return torch.addcmul(x, self.out(mixed), self.gamma)
 
 

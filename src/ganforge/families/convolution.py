@@ -95,7 +95,7 @@ def channels_last(x: Tensor) -> Tensor:
     """In channels-last memory; PyTorch alone reads one channel as contiguous and would
     leave the fast path for the whole network."""
     if x.shape[1] == 1:
-        return x.contiguous().view(len(x), *x.shape[2:], 1).permute(0, 3, 1, 2)
+        return x.contiguous().view(x.shape[0], *x.shape[2:], 1).permute(0, 3, 1, 2)
     return x.contiguous(memory_format=torch.channels_last)
 
 
@@ -136,7 +136,7 @@ def convolve(
             w, geo = _tiled(w, (h, wide), small, stride, padding)
             weight = w.permute(0, 2, 3, 1).reshape(o, -1)
             rows = F.linear(Columns.apply(x, geo), weight, b)  # type: ignore[arg-type]
-            return rows.view(len(x), *small, o).permute(0, 3, 1, 2)
+            return rows.view(x.shape[0], *small, o).permute(0, 3, 1, 2)
         if o <= _THIN and not strided:  # as the transpose of the flipped kernel
             flipped, padding = (
                 w.flip(2, 3).transpose(0, 1),

@@ -95,7 +95,7 @@ class Synthesis(nn.Module):
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        weight = self.project(z).view(len(z), *[1] * (self.basis.dim() - 1), -1)
+        weight = self.project(z).view(z.shape[0], *[1] * (self.basis.dim() - 1), -1)
         x = self.stages[0]((weight * self.basis).movedim(-1, 1))
         for widen, stage, size in zip(self.widen, self.stages[1:], self.sizes[1:], strict=True):
             x = stage(up(widen(x), size, "linear"))

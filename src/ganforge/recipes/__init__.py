@@ -101,7 +101,8 @@ def _own(reference: str) -> Recipe:
     if not path.is_file():
         raise UserError(f"recipe file {path} does not exist; give ./FILE.py:NAME")
     spec = importlib.util.spec_from_file_location(f"ganforge_own_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

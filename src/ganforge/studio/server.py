@@ -9,6 +9,7 @@ import secrets
 import socket
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,6 +50,14 @@ class Asked(Strict):
 class Resumed(Strict):
     minutes: float | None = Field(None, gt=0, le=1e6)
     steps: int | None = Field(None, gt=0, le=10**12)
+
+
+@cache
+def lab() -> Any:
+    """The lab; it brings torch along, so it is made when first asked for."""
+    from ganforge.studio.lab import Lab
+
+    return Lab()
 
 
 class Opening(Strict):
@@ -181,6 +190,14 @@ def create_app(
     @app.post("/api/explore/{key}/neighbours")
     def explore_neighbours(key: str, asked: Neighbourly) -> dict[str, Any]:
         return explorer.neighbours(key, asked.step, asked.point)
+
+    @app.post("/api/lab")
+    def lab_open(body: dict[str, Any]) -> dict[str, Any]:
+        return lab().open(body)
+
+    @app.post("/api/lab/{session}")
+    def lab_play(session: str, body: dict[str, Any]) -> dict[str, Any]:
+        return lab().play(session, body)
 
     app.mount("/static", Static(directory=STATIC), name="static")
     return Guard(app, (host, *hosts), token, any_address=host in ("0.0.0.0", "::"))

@@ -81,6 +81,15 @@ def agree(flag: bool, device: torch.device) -> bool:
     return bool(t.item())
 
 
+def of_first(value: float, device: torch.device) -> float:
+    """The first process's value, on every process."""
+    if world().size == 1:
+        return value
+    t = torch.tensor(value, dtype=torch.float64, device=device)
+    dist.broadcast(t, 0)
+    return t.item()
+
+
 def barrier() -> None:
     if world().size > 1:
         dist.barrier()

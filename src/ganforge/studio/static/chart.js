@@ -115,7 +115,13 @@ function level(u, { value, label }, ink) {
   c.beginPath(); c.moveTo(left, y); c.lineTo(left + width, y); c.stroke();
   c.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
   c.textAlign = "right";
-  c.fillText(label, left + width - 4, y - 4 * devicePixelRatio);
+  c.setLineDash([]);
+  c.strokeStyle = colour("--card");
+  c.lineWidth = 4 * devicePixelRatio;
+  c.lineJoin = "round";
+  const above = y - top > 20 * devicePixelRatio ? y - 5 * devicePixelRatio : y + 13 * devicePixelRatio;
+  c.strokeText(label, left + width - 4, above);
+  c.fillText(label, left + width - 4, above);
   c.restore();
 }
 
