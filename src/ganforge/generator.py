@@ -117,7 +117,7 @@ class Generator:
             self.label(label)
         return Ask(z, y)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def make(self, ask: Ask) -> Tensor:
         """(N, *shape) float32 on the CPU; in [-1, 1] but for vectors."""
         moved = Ask(*(None if t is None else t.to(self.device) for t in ask))

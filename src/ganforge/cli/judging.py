@@ -1,1 +1,92 @@
 """score, diagnose, report, compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ganforge.cli.common import Checkpoint, Json, NoEma, Recipe, RunFolder, app, own_parts
+from ganforge.cli.screen import emit, note, table
+
+
+@app.command()
+def score(
+    made: Annotated[Path, typer.Argument(metavar="RUN|FOLDER|ZIP|FILE.npy")],
+    reference: Annotated[
+        str | None, typer.Option(help="Real data; for a run its own, by default the test split.")
+    ] = None,
+    features: Annotated[
+        str | None, typer.Option(help="lite, classifier, inception, dinov2, raw, or a file.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="The feature network's weights.")] = None,
+    count: Annotated[int, typer.Option(min=2, help="Samples of each kind at most.")] = 10_000,
+    metric: Annotated[list[str] | None, typer.Option(help="Only these metrics.")] = None,
+    seed: Annotated[int, typer.Option()] = 0,
+    truncation: Annotated[float, typer.Option()] = 1.0,
+    label: Annotated[str | None, typer.Option(help="Only this class.")] = None,
+    size: Annotated[str | None, typer.Option(help="Bring both to N or HxW.")] = None,
+    channels: Annotated[int | None, typer.Option(min=1, max=16)] = None,
+    data_root: Annotated[Path | None, typer.Option()] = None,
+    checkpoint: Checkpoint = "latest",
+    no_ema: NoEma = False,
+    recipe: Recipe = None,
+    json: Json = False,
+) -> None:
+    """Judge samples against real ones: every score with its interval, floor and protocol."""
+    from ganforge import api
+    from ganforge.errors import UserError
+    from ganforge.judging.protocol import score as judge
+    from ganforge.run import Run
+
+    fake: Any = str(made)
+    options: dict[str, Any] = {"size": size, "channels": channels, "data_root": data_root}
+    run = Run(made) if (made / "config.yaml").is_file() else None
+    if run is not None:
+        config = run.config
+        shape = config["spec"]["shape"]
+        fitting = {"size": list(shape[1:]), "channels": shape[0]} if len(shape) == 3 else {}
+        options = config["data_options"] | fitting | {k: v for k, v in options.items() if v}
+        reference = reference or config["data"].rpartition("@")[0] or config["data"]
+        fake = api.load(made, checkpoint, not no_ema, **own_parts(recipe))
+    if reference is None:
+        raise UserError("--reference DATA is needed: what are these samples to be compared with?")
+    found = judge(
+        fake, reference, features=features, weights=weights, n=count, metrics=metric or None,
+        seed=seed, truncation=truncation, label=label, ema=not no_ema, options=options, say=_saying(),
+    )  # fmt: skip
+    for warning in found["protocol"]["warnings"]:
+        note(f"warning: {warning}")
+    if run is not None:
+        note(f"kept as {run.add_score(found['protocol']['features']['name'], found)}")
+    emit(found, json, lambda: score_table(found))
+
+
+def score_table(found: dict[str, Any]) -> str:
+    """The scores and the parts of their protocol without which they mean nothing."""
+    rows = [
+        [name, *(("-" if m[k] is None else f"{m[k]:.4g}") for k in ("value", "low", "high", "floor"))]
+        for name, m in found["metrics"].items()
+    ]
+    p = found["protocol"]
+    reference = f"{p['reference'].get('name')}@{p['reference'].get('split')}"
+    return (
+        table(["metric", "value", "low", "high", "real data"], rows)
+        + f"\n\n{p['features']['name']} features, {p['n_fake']} samples against {p['n_real']} of {reference}"
+    )
+
+
+def _saying() -> Any:
+    """Progress of a long judgement, now and then."""
+    import time
+
+    last = time.monotonic()
+
+    def say(what: str, done: int = 0, total: int = 0) -> None:
+        nonlocal last
+        if time.monotonic() - last > 5:
+            last = time.monotonic()
+            note(f"{what}: {done} of {total}" if total else what)
+
+    return say
