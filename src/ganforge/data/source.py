@@ -148,23 +148,23 @@ def locate(place: str, data_root: Path | None, cache: Path) -> Located:
     """
     if place in NAMES:
         return locate_named(place, data_root, cache)
+    if not _exists(place):
+        raise UserError(
+            f"{place[:200]!r} does not exist and is no known set; give a folder, an archive, a .npy, "
+            f"or one of {', '.join(NAMES)}"
+        )
     path = Path(place).expanduser()
     try:
         if path.is_dir():
             folder = Folder(path)
             return Located(folder.name, folder.identity(), lambda: recognise(folder))
-        if path.is_file():
-            return _locate_file(path)
+        return _locate_file(path)
     except OSError as e:
         raise unreadable(path, e) from None
-    raise UserError(
-        f"{place!r} does not exist and is no known set; give a folder, an archive, a .npy, or one "
-        f"of {', '.join(NAMES)}"
-    )
 
 
 def _locate_file(path: Path) -> Located:
-    found = array_file(path)
+    found = array_file(path) if path.is_file() else None
     if found is not None:
         return found
     if path.suffix.lower() in EXTENSIONS:
@@ -328,7 +328,7 @@ def parse_size(size: int | str | Sequence[int] | None) -> tuple[int, int] | None
         match = re.fullmatch(r"(\d{1,5})(?:[xX×](\d{1,5}))?", size.strip())
         sides = [int(s) for s in match.groups() if s] if match else []
     else:
-        sides = [size] if isinstance(size, int) else list(size)
+        sides = list(size) if isinstance(size, (tuple, list)) else [size]
     if len(sides) not in (1, 2) or not all(isinstance(s, int) and 4 <= s <= 4096 for s in sides):
         raise UserError(f"--size {size} does not fit; say one side or HxW, each from 4 to 4096")
     return sides[0], sides[-1]
@@ -361,5 +361,7 @@ def _key(found: Located, wish: Wish) -> str:
 def _exists(text: str) -> bool:
     try:
         return bool(text) and Path(text).expanduser().exists()
-    except (OSError, ValueError, RuntimeError):
+    except PermissionError:
+        return True  # reading it will say so
+    except (OSError, ValueError, RuntimeError):  # too long, or with signs that no path has
         return False
