@@ -1,0 +1,214 @@
+"""Judging while training: a pulse and a quick score from time to time, within a share of the
+wall clock. It draws by its own keys and works on copies, so it never touches the training.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ganforge import draws
+from ganforge.data import Dataset
+from ganforge.errors import UserError
+from ganforge.judging import metrics as m
+from ganforge.judging.features import Features, default_features, features
+from ganforge.judging.health import Pulse, diagnose
+from ganforge.judging.protocol import Reference
+from ganforge.judging.samples import Rows
+from ganforge.judging.store import in_chunks
+from ganforge.objectives.objective import per_sample
+from ganforge.spec import Ask, Batch
+
+QUICK = 2000
+"""Samples of a quick score."""
+
+PULSE = 512
+"""Samples of a pulse; D sees half as many of each kind."""
+
+
+def quick_features(shape: tuple[int, ...]) -> str:
+    """What quick scores look through: the default features, for small pictures at a size that
+    a CPU passes fast. On 16 sets of samples (real, damaged, of a training at 7 times) it ranks
+    as the full size does."""
+    name = default_features(shape)
+    return "lite@64" if name == "lite" and max(shape[1:]) <= 64 else name
+
+
+class Quick:
+    """KID and coverage of 2,000 samples against as many real ones, whose features are kept.
+
+    Args:
+        reference: real samples; held-out ones, if there are any.
+        network: the feature network; see `quick_features` for the default.
+        n: how many samples of each kind.
+    """
+
+    def __init__(
+        self, reference: Dataset, network: Features | None = None, n: int = QUICK, seed: int = 0
+    ) -> None:
+        shape = tuple(reference.shape)
+        self.network = network or features(quick_features(shape), shape)
+        self.n = min(n, len(reference))
+        rows = Rows(reference, self.n, seed)
+        m.need("a quick score", m.FEWEST, real=self.n)
+        key = None if rows.key is None else f"{self.network.hash}-{rows.key}"
+        self.real = in_chunks(lambda i, k: self.network(rows.at(i, k)), self.n, key)
+
+    def score(self, fake: Tensor) -> dict[str, dict[str, float]]:
+        """{"kid": {"value", "low", "high"}, "coverage": {...}} of samples (N, *shape).
+
+        Raises:
+            UserError: too few samples, or NaN.
+        """
+        x = self.network(fake)
+        near = m.neighbourhoods(x, self.real)
+        found = {"kid": m.kid(x, self.real), "coverage": near["coverage"]}
+        return {
+            k: {"value": _short(v.value), "low": _short(v.low), "high": _short(v.high)}
+            for k, v in found.items()
+        }
+
+
+class Playing(Protocol):
+    """What a watch sees of a training: see ganforge.sitting."""
+
+    seconds: float
+    run: Any
+    game: Any
+    trainer: Any
+
+
+class Watch:
+    """Looks at a training when it is due.
+
+    Args:
+        reference: the data of the training, with what is held out, if there is any.
+        share: of the wall clock that looking may take. What has been measured decides when
+            the next look is due.
+        network: of the quick score.
+    """
+
+    def __init__(
+        self, reference: Reference, *, share: float = 0.05, network: Features | None = None,
+        seed: int = 0,
+    ) -> None:  # fmt: skip
+        train = reference.training
+        self.share, self.seed = share, seed
+        self.train = Rows(train if train is not None else reference.held_out, PULSE, seed)
+        self.everything = Rows(self.train.dataset, 10_000, seed)
+        self.held_out = Rows(reference.held_out, PULSE // 2, seed) if train is not None else None
+        batch = self.train.batch(0, len(self.train))
+        self.pulse = Pulse(batch.real, batch.label, seed)
+        self.quick = self._quick(reference.held_out, network)
+        self.spent = 0.0
+        self.cost = {"pulse": 0.3, "score": 1.0}
+        self.gap = {"pulse": 5.0, "score": 20.0}
+        self.next = {"pulse": 5.0, "score": 15.0}
+
+    def _quick(self, reference: Dataset, network: Features | None) -> Quick | None:
+        try:
+            return Quick(reference, network, seed=self.seed)
+        except UserError:
+            return None  # too few samples; pulses still tell
+
+    def look(self, sitting: Playing) -> Iterator[dict[str, Any]]:
+        """What there is to record now: {"score": ...}, {"health": ...}, or nothing."""
+        for what in ("score", "pulse"):
+            if not self._due(what, sitting.seconds):
+                continue
+            began = time.monotonic()
+            found = self._score(sitting) if what == "score" else self._pulse(sitting)
+            self.cost[what] = time.monotonic() - began
+            self.spent += self.cost[what]
+            self.next[what] = sitting.seconds + max(self.gap[what], self.cost[what] / self.share)
+            if found is not None:
+                yield found
+
+    def _due(self, what: str, seconds: float) -> bool:
+        if seconds < self.next[what] or (what == "score" and self.quick is None):
+            return False
+        return self.spent + self.cost[what] <= self.share * seconds
+
+    # -- the quick score, by the averaged networks, as they are shown ---------------------
+    def _score(self, sitting: Playing) -> dict[str, Any] | None:
+        assert self.quick is not None
+        fake, _ = self.samples(sitting, sitting.trainer.ema.nets, "score", self.quick.n)
+        if not torch.isfinite(fake).all():
+            return None
+        return {"score": self.quick.score(fake)}
+
+    # -- the pulse, by the networks that are being trained --------------------------------
+    def _pulse(self, sitting: Playing) -> dict[str, Any]:
+        nets = copy.deepcopy(sitting.trainer.nets).requires_grad_(False)
+        fake, label = self.samples(sitting, nets, "pulse", len(self.train))
+        pulse = self.pulse.take(fake, label, self._scores(sitting, nets, fake, label))
+        now = {
+            "step": sitting.trainer.step,
+            "images": sitting.trainer.images,
+            "health": {"evidence": {"pulse": pulse}},
+        }
+        return {"health": diagnose([*sitting.run.records(), now])}
+
+    @torch.no_grad()
+    def _scores(
+        self, sitting: Playing, nets: nn.ModuleDict, fake: Tensor, label: Tensor | None
+    ) -> dict[str, Tensor]:
+        """D's scores of training, held-out and generated samples."""
+        game = sitting.game.objective
+        if "D" not in nets or not hasattr(game, "judge"):
+            return {}
+        half = PULSE // 2
+        sets = {"train": self.train.batch(0, half), "fake": Batch(fake[:half], _part(label, half))}
+        if self.held_out is not None:
+            sets["held_out"] = self.held_out.batch(0, half)
+        out = {}
+        for name, batch in sets.items():
+            batch = _to(batch, sitting.game.device)
+            with draws.keyed(self.seed, f"pulse/{name}", torch.arange(len(batch))):
+                score = game.judge(nets, batch.real, batch)["score"]
+            out[name] = per_sample(score).float().cpu()
+        return out
+
+    @torch.no_grad()
+    def samples(
+        self, sitting: Playing, nets: nn.ModuleDict, purpose: str, n: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """n samples, always of the same latents, labels and sources, and their labels."""
+        game, spec, device = sitting.game.objective, sitting.game.spec, sitting.game.device
+        latent = game.latent if spec.source is None else None
+        parts, labels = [], []
+        for start in range(0, n, 250):
+            index = torch.arange(start, min(start + 250, n))
+            given = self._like(index, device) if spec.classes or spec.source else None
+            with draws.keyed(self.seed, f"watch/{purpose}", index):
+                z = None if latent is None else latent.draw(len(index)).to(device)
+                y = given.label if given is not None and spec.classes else None
+                source = None if given is None else given.source
+                parts.append(game.sample(nets, Ask(z, y, source)).float().cpu())
+            if y is not None:
+                labels.append(y.cpu())
+        return torch.cat(parts), torch.cat(labels) if labels else None
+
+    def _like(self, index: Tensor, device: Any) -> Batch:
+        """Training samples of these numbers, going round."""
+        order = self.everything.indices(0, len(self.everything))
+        return _to(self.everything.dataset.batch(order[index.numpy() % len(order)]), device)
+
+
+def _part(label: Tensor | None, n: int) -> Tensor | None:
+    return None if label is None else label[:n]
+
+
+def _to(batch: Batch, device: Any) -> Batch:
+    label = None if batch.label is None else batch.label.to(device)
+    source = None if batch.source is None else batch.source.to(device)
+    return Batch(batch.real.to(device), label, source)
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.6g}")
