@@ -35,5 +35,6 @@ class DRAGAN(GAN):
         self.gp, self.k = gp, k
 
     def d_loss(self, nets: nn.ModuleDict, b: Batch) -> Terms:
+        terms = super().d_loss(nets, b)
         penalty = (perturbed_slopes(self, nets, b) - self.k).square().mean()
-        return super().d_loss(nets, b) | {"gp": self.gp * penalty}
+        return terms | {"gp": self.gp * penalty}

@@ -39,15 +39,16 @@ class VAE(Objective):
         self,
         latent: Latent | None = None,
         variance: float | None = None,
-        momentum: float = 0.05,
+        momentum: float = 0.005,
     ) -> None:
         super().__init__()
         require(variance is None or variance > 0, f"variance={variance} does not fit; use > 0")
-        require(0 < momentum <= 1, f"momentum={momentum} does not fit; use 0.05 or so")
+        require(0 < momentum <= 1, f"momentum={momentum} does not fit; use 0.005 or so")
         self.latent, self.momentum = gaussian(latent, "vae"), momentum
         self.fixed = variance is not None
         self.variance: Tensor
-        self.register_buffer("variance", torch.tensor(variance or 1.0))
+        # Small at first: against a wide decoder nothing is worth encoding.
+        self.register_buffer("variance", torch.tensor(variance or 0.01))
 
     def networks(self, family: Family, spec: Spec) -> nn.ModuleDict:
         return coder(family, spec, self.latent, "mean", "spread")
@@ -61,9 +62,9 @@ class VAE(Objective):
         x = nets["G"](mean + std * draws.normal(*mean.shape, device=mean.device), b.label)
         error = (x - b.real).square().mean()
         kl = 0.5 * (mean.square() + std.square() - 1 - 2 * std.log()).sum(1).mean()
-        likelihood = error / (2 * self.variance) + (2 * math.pi * self.variance).log() / 2
+        surprise = error / (2 * self.variance) + (2 * math.pi * self.variance).log() / 2
         self.follow(error)
-        return {"rec": likelihood, "kl": kl / b.real[0].numel()}
+        return {"rec": surprise, "kl": kl / b.real[0].numel()}
 
     @torch.no_grad()
     def follow(self, error: Tensor) -> None:
