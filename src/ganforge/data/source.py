@@ -326,7 +326,7 @@ def parse_size(size: int | str | Sequence[int] | None) -> tuple[int, int] | None
         return None
     if isinstance(size, str):
         match = re.fullmatch(r"(\d{1,5})(?:[xX×](\d{1,5}))?", size.strip())
-        sides = [int(s) for s in match.groups() if s] if match else []
+        sides: list[Any] = [int(s) for s in match.groups() if s] if match else []
     else:
         sides = list(size) if isinstance(size, (tuple, list)) else [size]
     if len(sides) not in (1, 2) or not all(isinstance(s, int) and 4 <= s <= 4096 for s in sides):

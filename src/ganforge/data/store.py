@@ -72,6 +72,10 @@ class Store:
             raise Damaged(f"{path}: {e}") from None
         if header.get("format") != FORMAT or header.get("size") != size:
             raise Damaged(f"{path}: {size} bytes, {header.get('size')} expected")
+        if size > _memory() / 4:
+            # What does not stay in memory is read again and again, a sample here, a sample
+            # there; reading ahead would read a hundred kilobytes for each.
+            self._map.madvise(mmap.MADV_RANDOM)
         self.header = header
         self.images, self.labels, self.splits, self.marks = (
             self._section(n) for n in ("images", "labels", "splits", "marks")
@@ -204,6 +208,11 @@ def _with_size(header: dict[str, Any], end: int) -> bytes:
         if end + len(text) == size:
             return text
         size = end + len(text)
+
+
+def _memory() -> int:
+    """Bytes of the machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _digest(data: bytes) -> bytes:
