@@ -138,7 +138,7 @@ def begin(
     folder = Run.create(path, config.plain()) if here.first else Run(path)
     barrier()
     trainer = build_trainer(game, dataset, here)
-    return _sit(folder, game, trainer, budget_of(config), watch, stop_when_converged)
+    return _sit(folder, game, trainer, dataset, budget_of(config), watch, stop_when_converged)
 
 
 def resume(
@@ -180,7 +180,7 @@ def resume(
     trainer = build_trainer(game, dataset, here)
     asked = Budget(steps, images, minutes)
     budget = budget_of(config) if asked == Budget() else asked
-    return _sit(folder, game, trainer, budget, watch, stop_when_converged)
+    return _sit(folder, game, trainer, dataset, budget, watch, stop_when_converged)
 
 
 def load(
@@ -204,17 +204,42 @@ def _sit(
     folder: Run,
     game: Game,
     trainer: Trainer,
+    dataset: Dataset,
     budget: Budget,
     watch: Watcher | None,
     stop_when_converged: bool,
 ) -> Run:
+    from ganforge.judging.watch import Watch
+
     with _tensorboard(folder) as board:
         watchers = [board] if watch is None else [watch, board]
+        judge = Watch(dataset, held_out_of(game.config, dataset), seed=game.config.seed)
         sitting = Sitting(
-            folder, game, trainer, budget, watchers, None, stop_when_converged=stop_when_converged
+            folder, game, trainer, budget, watchers, judge, stop_when_converged=stop_when_converged
         )
         folder.outcome = sitting.sit()
+    if trainer.world.first:
+        from ganforge.judging.report import keep_neighbours, report
+
+        if len(game.spec.shape) == 3 and game.spec.source is None:
+            keep_neighbours(folder, sitting.samples().float().cpu(), dataset)
+        report(folder)
     return folder
+
+
+def held_out_of(config: Config, dataset: Dataset) -> Dataset | None:
+    """Samples like these that are not trained on: the other split, brought to the same size;
+    None where there is none."""
+    if config.data.startswith("array:") or config.data.endswith("@all"):
+        return None
+    fitting: dict[str, Any] = {}
+    if len(config.spec.shape) == 3:
+        fitting = {"size": list(config.spec.shape[1:]), "channels": config.spec.shape[0]}
+    try:
+        source = config.data.removesuffix("@train")
+        return open_source(source, split="test", **(config.data_options | fitting))
+    except UserError:
+        return None
 
 
 @contextlib.contextmanager

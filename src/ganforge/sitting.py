@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -72,6 +72,12 @@ class Cadence:
         return True
 
 
+class Judge(Protocol):
+    """What looks at a training now and then: see ganforge.judging.watch."""
+
+    def look(self, sitting: Any) -> Iterator[dict[str, Any]]: ...
+
+
 class Sitting:
     """See the module. `watchers` are called with every record that is written."""
 
@@ -82,7 +88,7 @@ class Sitting:
         trainer: Trainer,
         budget: Budget,
         watchers: list[Callable[[dict[str, Any]], None]] | None = None,
-        judge: Any = None,
+        judge: Judge | None = None,
         stop_when_converged: bool = False,
     ) -> None:
         self.run, self.game, self.trainer, self.budget = run, game, trainer, budget
@@ -284,12 +290,22 @@ class Sitting:
         return Outcome("request", 0, "stopped by request; saved") if self.asked else None
 
     def _judge(self) -> Outcome | None:
+        assert self.judge is not None
         for content in self.judge.look(self):
+            if "score" in content:
+                self._keep_best(content["score"])
             self._record(**content)
             verdict = content.get("health", {}).get("verdict")
             if verdict == "converged" and self.stop_when_converged:
                 return Outcome("converged", 0, "the score is flat within its interval; stopped")
         return None
+
+    def _keep_best(self, score: dict[str, Any]) -> None:
+        """`best` is the checkpoint of the lowest quick score."""
+        best = self.run.best
+        if best is None or score["kid"]["value"] < best["score"]["kid"]["value"]:
+            self._save()
+            self.run.set_best(self.trainer.step, score)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

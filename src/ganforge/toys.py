@@ -42,7 +42,7 @@ NETWORKS: dict[str, Any] = {
     "latent.kind": "normal",
     "batch_size": 100,
     "conditioning": "none",
-    "horizon": 2_000_000,
+    "horizon": 700_000,
 }
 SAMPLES = 100_000
 
@@ -101,7 +101,9 @@ def stacked_mnist(seed: int, data_root: Path | None, say: Callable[[str], None])
 
     digits = open_source("mnist", data_root=data_root)
     say("the judge: a classifier of digits, trained once and kept")
-    judge = classifier(digits.shape, Rows(digits), Rows(open_source("mnist@test", data_root=data_root)))
+    judge = classifier(
+        digits.shape, Rows(digits), Rows(open_source("mnist@test", data_root=data_root))
+    )
 
     def count(x: Tensor) -> dict[str, float]:
         said = [judge.probabilities(judge(c)).argmax(1).numpy() for c in x.split(1, 1)]

@@ -63,10 +63,33 @@ def score(
     emit(found, json, lambda: score_table(found))
 
 
+@app.command()
+def diagnose(run: RunFolder, json: Json = False) -> None:
+    """Say in plain words how a training is, or was, and what to do."""
+    from ganforge.judging.health import diagnose as judge
+    from ganforge.run import Run
+
+    found = judge(Run.open(run).records())
+    emit(found, json, lambda: f"{found['verdict']}: {found['sentence']}\n{found['remedy']}")
+
+
+@app.command()
+def report(run: RunFolder, json: Json = False) -> None:
+    """Write RUN/report.html: one file that opens with no network."""
+    from ganforge.judging.report import report as write
+    from ganforge.run import Run
+
+    path = write(Run.open(run))
+    emit({"report": str(path)}, json, lambda: str(path))
+
+
 def score_table(found: dict[str, Any]) -> str:
     """The scores and the parts of their protocol without which they mean nothing."""
     rows = [
-        [name, *(("-" if m[k] is None else f"{m[k]:.4g}") for k in ("value", "low", "high", "floor"))]
+        [
+            name,
+            *(("-" if m[k] is None else f"{m[k]:.4g}") for k in ("value", "low", "high", "floor")),
+        ]
         for name, m in found["metrics"].items()
     ]
     p = found["protocol"]

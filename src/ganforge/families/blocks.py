@@ -244,7 +244,7 @@ class Maxout(nn.Module):
         self.pieces, self.linear = pieces, nn.Linear(inputs, outputs * pieces)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x).unflatten(1, (-1, self.pieces)).amax(2)
+        return self.linear(x).unflatten(1, (-1, self.pieces)).max(2).values
 
 
 class Dropout(nn.Module):
