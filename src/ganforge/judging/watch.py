@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 
 from ganforge import draws
 from ganforge.data import Dataset
-from ganforge.errors import UserError
 from ganforge.judging import metrics as m
 from ganforge.judging.features import Features, default_features, features
 from ganforge.judging.health import Pulse, diagnose
@@ -46,18 +46,33 @@ class Quick:
         reference: real samples; held-out ones, if there are any.
         network: the feature network; see `quick_features` for the default.
         n: how many samples of each kind.
+
+    Raises:
+        UserError: too few real samples.
     """
 
     def __init__(
         self, reference: Dataset, network: Features | None = None, n: int = QUICK, seed: int = 0
     ) -> None:
         shape = tuple(reference.shape)
-        self.network = network or features(quick_features(shape), shape)
         self.n = min(n, len(reference))
-        rows = Rows(reference, self.n, seed)
         m.need("a quick score", m.FEWEST, real=self.n)
-        key = None if rows.key is None else f"{self.network.hash}-{rows.key}"
-        self.real = in_chunks(lambda i, k: self.network(rows.at(i, k)), self.n, key)
+        self.network = network or features(quick_features(shape), shape)
+        self.rows = Rows(reference, self.n, seed)
+
+    @cached_property
+    def real(self) -> Tensor:
+        """Features of the real samples."""
+        key = None if self.rows.key is None else f"{self.network.hash}-{self.rows.key}"
+        return in_chunks(lambda i, k: self.network(self.rows.at(i, k)), self.n, key)
+
+    def seconds(self) -> float:
+        """About how long the first score will take, from a few samples."""
+        some = self.rows.at(0, min(64, self.n))
+        self.network(some[:8])
+        began = time.monotonic()
+        self.network(some)
+        return 2 * self.n * (time.monotonic() - began) / len(some)
 
     def score(self, fake: Tensor) -> dict[str, dict[str, float]]:
         """{"kid": {"value", "low", "high"}, "coverage": {...}} of samples (N, *shape).
@@ -87,34 +102,42 @@ class Watch:
     """Looks at a training when it is due.
 
     Args:
-        reference: the data of the training, with what is held out, if there is any.
-        share: of the wall clock that looking may take. What has been measured decides when
+        reference: what is trained on, and beside it what is held out, if anything is: only
+            that shows whether D memorises, and quick scores are taken against it.
+        share: of the wall clock that looking may take. What it has taken so far decides when
             the next look is due.
         network: of the quick score.
     """
 
     def __init__(
-        self, reference: Reference, *, share: float = 0.05, network: Features | None = None,
+        self,
+        reference: Reference,
+        *,
+        share: float = 0.05,
+        network: Features | None = None,
         seed: int = 0,
-    ) -> None:  # fmt: skip
-        train = reference.training
-        self.share, self.seed = share, seed
-        self.train = Rows(train if train is not None else reference.held_out, PULSE, seed)
-        self.everything = Rows(self.train.dataset, 10_000, seed)
-        self.held_out = Rows(reference.held_out, PULSE // 2, seed) if train is not None else None
-        batch = self.train.batch(0, len(self.train))
-        self.pulse = Pulse(batch.real, batch.label, seed)
-        self.quick = self._quick(reference.held_out, network)
+    ) -> None:
+        train = reference.held_out if reference.training is None else reference.training
+        held_out = None if reference.training is None else reference.held_out
+        self.share, self.seed, self.network = share, seed, network
+        self.train = Rows(train, PULSE, seed)
+        self.everything = Rows(train, 10_000, seed)
+        self.held_out = None if held_out is None else Rows(held_out, PULSE // 2, seed)
+        self.reference = reference.held_out
         self.spent = 0.0
-        self.cost = {"pulse": 0.3, "score": 1.0}
+        self.cost = {"pulse": 0.2, "score": 0.0}
         self.gap = {"pulse": 5.0, "score": 20.0}
         self.next = {"pulse": 5.0, "score": 15.0}
+        self.scores = self.reference.source_shape is None and len(self.reference) >= m.FEWEST
 
-    def _quick(self, reference: Dataset, network: Features | None) -> Quick | None:
-        try:
-            return Quick(reference, network, seed=self.seed)
-        except UserError:
-            return None  # too few samples; pulses still tell
+    @cached_property
+    def pulse(self) -> Pulse:
+        batch = self.train.batch(0, len(self.train))
+        return Pulse(batch.real, batch.label, self.seed)
+
+    @cached_property
+    def quick(self) -> Quick:
+        return Quick(self.reference, self.network, seed=self.seed)
 
     def look(self, sitting: Playing) -> Iterator[dict[str, Any]]:
         """What there is to record now: {"score": ...}, {"health": ...}, or nothing."""
@@ -130,13 +153,16 @@ class Watch:
                 yield found
 
     def _due(self, what: str, seconds: float) -> bool:
-        if seconds < self.next[what] or (what == "score" and self.quick is None):
+        if seconds < self.next[what] or (what == "score" and not self.scores):
             return False
+        if what == "score" and not self.cost[what]:
+            began = time.monotonic()
+            self.cost[what] = self.quick.seconds()
+            self.spent += time.monotonic() - began
         return self.spent + self.cost[what] <= self.share * seconds
 
     # -- the quick score, by the averaged networks, as they are shown ---------------------
     def _score(self, sitting: Playing) -> dict[str, Any] | None:
-        assert self.quick is not None
         fake, _ = self.samples(sitting, sitting.trainer.ema.nets, "score", self.quick.n)
         if not torch.isfinite(fake).all():
             return None
@@ -145,7 +171,7 @@ class Watch:
     # -- the pulse, by the networks that are being trained --------------------------------
     def _pulse(self, sitting: Playing) -> dict[str, Any]:
         nets = copy.deepcopy(sitting.trainer.nets).requires_grad_(False)
-        fake, label = self.samples(sitting, nets, "pulse", len(self.train))
+        fake, label = self.samples(sitting, nets, "pulse", PULSE)
         pulse = self.pulse.take(fake, label, self._scores(sitting, nets, fake, label))
         now = {
             "step": sitting.trainer.step,
