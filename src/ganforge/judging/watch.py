@@ -18,7 +18,6 @@ from ganforge.data import Dataset
 from ganforge.judging import metrics as m
 from ganforge.judging.features import Features, default_features, features
 from ganforge.judging.health import Pulse, diagnose
-from ganforge.judging.protocol import Reference
 from ganforge.judging.samples import Rows
 from ganforge.judging.store import in_chunks
 from ganforge.objectives.objective import per_sample
@@ -102,8 +101,9 @@ class Watch:
     """Looks at a training when it is due.
 
     Args:
-        reference: what is trained on, and beside it what is held out, if anything is: only
-            that shows whether D memorises, and quick scores are taken against it.
+        train: what is trained on.
+        held_out: samples like it that are not trained on, if there are any: only they show
+            whether D memorises, and quick scores are taken against them.
         share: of the wall clock that looking may take. What it has taken so far decides when
             the next look is due.
         network: of the quick score.
@@ -111,19 +111,18 @@ class Watch:
 
     def __init__(
         self,
-        reference: Reference,
+        train: Dataset,
+        held_out: Dataset | None = None,
         *,
         share: float = 0.05,
         network: Features | None = None,
         seed: int = 0,
     ) -> None:
-        train = reference.held_out if reference.training is None else reference.training
-        held_out = None if reference.training is None else reference.held_out
         self.share, self.seed, self.network = share, seed, network
         self.train = Rows(train, PULSE, seed)
         self.everything = Rows(train, 10_000, seed)
         self.held_out = None if held_out is None else Rows(held_out, PULSE // 2, seed)
-        self.reference = reference.held_out
+        self.reference = train if held_out is None else held_out
         self.spent = 0.0
         self.cost = {"pulse": 0.2, "score": 0.0}
         self.gap = {"pulse": 5.0, "score": 20.0}
