@@ -322,7 +322,8 @@ def identity(*paths: Path) -> list[Any]:
         try:
             facts = path.stat()
             if facts.st_size <= _SMALL:
-                found.append(hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest())
+                with open(path, "rb") as f:
+                    found.append(hashlib.file_digest(f, "blake2b").hexdigest())
             else:
                 found.append([str(path.resolve()), facts.st_size, facts.st_mtime_ns])
         except OSError as e:

@@ -41,15 +41,15 @@ class PictureSamples:
 
     def __init__(self, files: Files, splits: Mapping[str, int] | None = None) -> None:
         self.files, self.name = files, files.name
-        chosen = [i for i, n in enumerate(files.names) if is_picture(n)]
-        if not chosen:
+        chosen = np.fromiter((i for i, n in enumerate(files.names) if is_picture(n)), np.int64)
+        if not len(chosen):
             kinds = sorted({os.path.splitext(n)[1].lower() or "no extension" for n in files.names})
             there = f"only files with {', '.join(kinds[:8])}" if kinds else "nothing"
             raise UserError(
                 f"{files.name} has no pictures in it, {there}; give a folder or archive with "
                 ".png, .jpg, .webp, .gif, .bmp or .tif files, or a .npy"
             )
-        self._numbers = np.array(chosen, np.int64)
+        self._numbers = chosen
         labels = next((i for i, n in enumerate(files.names) if n.endswith(_LABELS)), None)
         paths, self._splits = _take_splits(self._paths())
         if splits is not None:
@@ -103,7 +103,7 @@ class PictureSamples:
         numbers = self._numbers[np.asarray(which, np.int64)]
         # Archives have paths that lead out of them only to do harm; nothing is unpacked here,
         # but what such a file is called cannot be trusted either.
-        for i, data in zip(numbers, self.files.read(numbers.tolist()), strict=True):
+        for i, data in zip(numbers, self.files.read(map(int, numbers)), strict=True):
             name = self.files.names[i]
             if name.startswith("/") or ".." in name.split("/"):
                 data = Broken("its name leads out of the archive")
@@ -259,8 +259,9 @@ def _take_splits(paths: Iterator[str]) -> tuple[list[str], np.ndarray]:
     said = dict(_SPLIT_FOLDERS)
     if "test" not in tops:  # a set with train and val calls its test split val
         said |= dict.fromkeys(("val", "valid", "validation"), TEST)
-    parts = [p.partition("/") for p in inner]
-    return [p[2] for p in parts], np.array([said[p[0].lower()] for p in parts], np.uint8)
+    splits = (said[p.partition("/")[0].lower()] for p in inner)
+    found = np.fromiter(splits, np.uint8, len(inner))
+    return [p.partition("/")[2] for p in inner], found
 
 
 def _below_common(paths: list[str]) -> list[str]:
@@ -275,14 +276,15 @@ def _below_common(paths: list[str]) -> list[str]:
 
 def _folder_labels(paths: list[str]) -> tuple[list[str], np.ndarray | None]:
     """The first folder of each path as its class, if there are two or more, for all."""
-    tops = [p.partition("/") for p in paths]
-    if not all(slash for _, slash, _ in tops):
+    # Paths are gone through one by one: lists of their parts would take memory for each.
+    if not all("/" in p for p in paths):
         return [], None
-    classes = sorted({top for top, _, _ in tops})
+    classes = sorted({p.partition("/")[0] for p in paths})
     if len(classes) < 2:
         return [], None
     numbers = {c: i for i, c in enumerate(classes)}
-    return classes, np.fromiter((numbers[t] for t, _, _ in tops), np.int32, len(tops))
+    found = (numbers[p.partition("/")[0]] for p in paths)
+    return classes, np.fromiter(found, np.int32, len(paths))
 
 
 def _class(value: object) -> int:
