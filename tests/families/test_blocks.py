@@ -35,7 +35,7 @@ def _second(y, x, layer):
     return torch.autograd.grad(gx.square().sum(), wanted, retain_graph=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_convolutions_equal_pytorch_s_however_they_are_computed(data):
     """Values, first and second derivatives, by columns and by oneDNN."""
@@ -71,8 +71,7 @@ def test_convolutions_equal_pytorch_s_however_they_are_computed(data):
 @pytest.mark.parametrize(
     ("layer", "space"),
     [
-        (convolution.Conv2d(3, 8, 4, 2, 1), (8, 8)),  # few channels
-        (convolution.Conv2d(8, 1, 3, 1, 1), (8, 8)),
+        (convolution.Conv2d(8, 1, 3, 1, 1), (8, 8)),  # few channels
         (convolution.ConvTranspose2d(8, 3, 4, 2, 1), (4, 4)),
         (convolution.Conv2d(128, 256, 4, 2, 1), (8, 8)),  # a large weight on small maps
         (convolution.ConvTranspose2d(256, 128, 4, 2, 1), (4, 4)),
@@ -80,8 +79,9 @@ def test_convolutions_equal_pytorch_s_however_they_are_computed(data):
 )
 def test_columns_are_used_where_they_pay(layer, space, monkeypatch):
     calls = []
-    for kind in (convolution.Columns, convolution.Spread):
-        monkeypatch.setattr(kind, "apply", lambda *a, f=kind.apply: calls.append(1) or f(*a))
+    for name in ("_columns", "_spread"):
+        kind = getattr(convolution, name)
+        monkeypatch.setattr(convolution, name, lambda *a, f=kind: calls.append(1) or f(*a))
     layer(torch.randn(2, layer.in_channels, *space))
     assert calls
 

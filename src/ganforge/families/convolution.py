@@ -1,15 +1,24 @@
-"""Convolutions over one and two dimensions that stay fast on CPUs where oneDNN does not.
+"""Convolutions over one and two dimensions that stay fast on CPUs, derivatives of any order
+included.
 
-oneDNN is slow where the weight outgrows the cache while maps are small, and where maps
-have very few channels. There the same sums are one matrix product over columns (im2col),
-at the processor's full speed. The choice depends on shapes alone, so that it never differs
-between two runs; other devices, and exporters, get PyTorch's own layers.
+A convolution is a trilinear form T(x, w, g) = <conv(x, w), g> of the maps, the weight and
+what flows back. Its three partial derivatives (`convolve`, `transpose`, `weight`) are each
+the derivative of the other two, so three functions close under differentiation. PyTorch's
+own second derivative, which every gradient penalty needs, takes several times as long.
+
+Each is computed by oneDNN, or as one matrix product over columns (im2col) where oneDNN is
+slow: where the weight outgrows the cache while maps are small, and where very few channels
+result. The choice depends on shapes alone, so that it never differs between two runs.
+Other devices, and exporters, get PyTorch's own operators.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,38 +30,66 @@ _HEAVY = 2**15  # weight elements per place of the small map; both found by meas
 _THIN = 4  # channels; oneDNN works on 16 at a time
 
 
-class Geometry(NamedTuple):
-    """Maps of size `large` under a kernel whose stride divides it, and the maps of size
-    `small` that result."""
+# -- columns ----------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Geometry:
+    """Maps of size `large` under a kernel, and the maps of size `small` that result.
+
+    Attributes:
+        taps: the kernel, enlarged until the stride divides it.
+        extra: rows and columns of the large map that no kernel reaches.
+    """
 
     large: Pair
     small: Pair
     kernel: Pair
     stride: Pair
     padding: Pair
+    groups: int
+    taps: Pair
+    extra: Pair
 
-    @property
-    def places(self) -> int:
-        return math.prod(self.small)
+    def heavy(self, channels: int, outputs: int) -> bool:
+        """Whether a weight outgrows the cache while maps are small."""
+        elements = channels * outputs * self.kernel[0] * self.kernel[1]
+        return self.groups == 1 and elements >= _HEAVY * self.small[0] * self.small[1]
+
+
+@lru_cache(maxsize=4096)
+def _geometry(
+    large: Pair | None, small: Pair | None, kernel: Pair, stride: Pair, padding: Pair,
+    groups: int = 1, extra: Pair = (0, 0),
+) -> Geometry:  # fmt: skip
+    """From the size of either maps."""
+    each = range(2)
+    taps = tuple(kernel[i] + -kernel[i] % stride[i] for i in each)
+    if small is None:
+        assert large is not None
+        small = tuple((large[i] + 2 * padding[i] - kernel[i]) // stride[i] + 1 for i in each)  # type: ignore[assignment]
+    reach = [(small[i] - 1) * stride[i] - 2 * padding[i] + kernel[i] for i in each]  # type: ignore[index]
+    if large is None:
+        large = reach[0] + extra[0], reach[1] + extra[1]
+    extra = large[0] - reach[0], large[1] - reach[1]
+    return Geometry(large, small, kernel, stride, padding, groups, taps, extra)  # type: ignore[arg-type]
 
 
 def _columns(x: Tensor, geo: Geometry) -> Tensor:
-    """(N, C, *large) to (N * places, kernel * C): what the kernel sees at each place."""
-    (kh, kw), (sh, sw), (ph, pw) = geo.kernel, geo.stride, geo.padding
+    """(N, C, *large) to (N * places, taps * C): what the kernel sees at each place."""
+    (kh, kw), (sh, sw), (ph, pw) = geo.taps, geo.stride, geo.padding
     below = (geo.small[0] - 1) * sh + kh - ph - geo.large[0]
     right = (geo.small[1] - 1) * sw + kw - pw - geo.large[1]
     x = F.pad(x.permute(0, 2, 3, 1), (0, 0, pw, right, ph, below)).contiguous()
     n, c = len(x), x.shape[3]
     a, b, d, e = x.stride()
     seen = x.as_strided((n, *geo.small, kh, kw, c), (a, sh * b, sw * d, b, d, e))
-    return seen.reshape(n * geo.places, kh * kw * c)
+    return seen.reshape(n * math.prod(geo.small), kh * kw * c)
 
 
 def _spread(cols: Tensor, geo: Geometry) -> Tensor:
-    """The adjoint: (N * places, kernel * C) summed into (N, C, *large)."""
-    (kh, kw), (sh, sw), (ph, pw), (h, w) = geo.kernel, geo.stride, geo.padding, geo.small
+    """The adjoint: (N * places, taps * C) summed into (N, C, *large)."""
+    (kh, kw), (sh, sw), (ph, pw), (h, w) = geo.taps, geo.stride, geo.padding, geo.small
     qh, qw = kh // sh, kw // sw
-    cols = cols.reshape(-1, h, w, qh, sh, qw, sw, cols.shape[1] // (kh * kw))
+    cols = cols.view(-1, h, w, qh, sh, qw, sw, cols.shape[1] // (kh * kw))
     n, c = len(cols), cols.shape[-1]
     # In blocks of one stride, a kernel covers qh x qw whole blocks.
     rows = max(h + qh - 1, -(-(geo.large[0] + ph) // sh))
@@ -65,85 +102,191 @@ def _spread(cols: Tensor, geo: Geometry) -> Tensor:
     return y.contiguous().permute(0, 3, 1, 2)
 
 
-class Columns(torch.autograd.Function):
-    """`_columns`, whose derivative is `Spread`."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, geo: Geometry) -> Tensor:
-        ctx.geo = geo
-        return _columns(x, geo)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        return Spread.apply(grads[0], ctx.geo), None
+def _matrix(w: Tensor, geo: Geometry) -> Tensor:
+    """The weight (O, C, *kernel) as (O, taps * C), with zeros for taps beyond the kernel."""
+    (kh, kw), (th, tw) = geo.kernel, geo.taps
+    if (kh, kw) != (th, tw):
+        w = F.pad(w, (0, tw - kw, 0, th - kh))
+    return w.permute(0, 2, 3, 1).reshape(len(w), -1)
 
 
-class Spread(torch.autograd.Function):
-    """`_spread`, whose derivative is `Columns`."""
+def _rows(x: Tensor) -> Tensor:
+    """Maps (N, C, H, W) as rows (N * H * W, C)."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
-    @staticmethod
-    def forward(ctx: Any, cols: Tensor, geo: Geometry) -> Tensor:
-        ctx.geo = geo
-        return _spread(cols, geo)
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        return Columns.apply(grads[0], ctx.geo), None
+def _maps(rows: Tensor, n: int, space: Pair) -> Tensor:
+    return rows.view(n, *space, rows.shape[1]).permute(0, 3, 1, 2)
 
 
 def channels_last(x: Tensor) -> Tensor:
     """In channels-last memory; PyTorch alone reads one channel as contiguous and would
     leave the fast path for the whole network."""
     if x.shape[1] == 1:
-        return x.contiguous().view(x.shape[0], *x.shape[2:], 1).permute(0, 3, 1, 2)
+        return x.contiguous().view(len(x), *x.shape[2:], 1).permute(0, 3, 1, 2)
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _by_place(x: Tensor) -> Tensor:
-    """Maps (N, C, H, W) as rows (N * H * W, C)."""
-    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+# -- the three values -------------------------------------------------------------------------
+def _convolve(x: Tensor, w: Tensor, b: Tensor | None, geo: Geometry) -> Tensor:
+    o, c = w.shape[:2]
+    if geo.heavy(c, o):
+        return _maps(F.linear(_columns(x, geo), _matrix(w, geo), b), len(x), geo.small)
+    return F.conv2d(x, w, b, geo.stride, geo.padding, 1, geo.groups)
 
 
-def _ours(x: Tensor, groups: int) -> bool:
-    """Whether a convolution may go by columns at all."""
+def _transpose(g: Tensor, w: Tensor, b: Tensor | None, geo: Geometry) -> Tensor:
+    o, c = w.shape[:2]
+    if geo.heavy(c, o) or (c <= _THIN and geo.groups == 1):
+        y = _spread(_rows(g) @ _matrix(w, geo), geo)
+        return y if b is None else y.add_(b[:, None, None])
+    return F.conv_transpose2d(g, w, b, geo.stride, geo.padding, geo.extra, geo.groups)
+
+
+def _weight(x: Tensor, g: Tensor, geo: Geometry) -> Tensor:
+    o, c = g.shape[1], x.shape[1] // geo.groups
+    if geo.heavy(c, o):
+        (kh, kw), taps = geo.kernel, geo.taps
+        w = (_rows(g).t() @ _columns(x, geo)).view(o, *taps, c)
+        return w[:, :kh, :kw].permute(0, 3, 1, 2)
+    shape = x.new_empty(o, *geo.kernel, c).permute(0, 3, 1, 2)
+    return torch.ops.aten.convolution_backward.default(
+        g, x, shape, None, geo.stride, geo.padding, (1, 1), False, (0, 0), geo.groups,
+        (False, True, False),
+    )[1]  # fmt: skip
+
+
+# -- and their derivatives --------------------------------------------------------------------
+class _Node(torch.autograd.Function):
+    """A value, and how a gradient reaches the arguments."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, value: Callable[[], Tensor], back: Callable[[Tensor], Any], *arguments: Tensor
+    ) -> Tensor:
+        ctx.back = back
+        return value().data  # no view, so that an activation may work in place
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return None, None, *ctx.back(grads[0])
+
+
+def _twice(g: Tensor) -> tuple[Tensor, Tensor]:
+    return g, g
+
+
+class _Form:
+    """T with two of its arguments, a and b (a weight's bias belongs to it). The engine is to
+    run the derivatives that were asked for and no others, which one node for all arguments
+    does not offer. So each argument has a node of its own, of no memory, and a third has the
+    value."""
+
+    def __init__(self, a: Tensor, b: Tensor, bias: Tensor | None, geo: Geometry) -> None:
+        self.a, self.b, self.bias, self.geo = a, b, bias, geo
+        self.versions = a._version, b._version
+
+    def value(self) -> Tensor:
+        raise NotImplementedError
+
+    def to_a(self, g: Tensor) -> Tensor:
+        """The derivative to a, in g and b."""
+        raise NotImplementedError
+
+    def to_b(self, g: Tensor) -> Tensor:
+        """The derivative to b, in a and g."""
+        raise NotImplementedError
+
+    def __call__(self) -> Tensor:
+        bias = self.bias
+        for_a = self.a.requires_grad
+        for_b = self.b.requires_grad or (bias is not None and bias.requires_grad)
+        if not (torch.is_grad_enabled() and (for_a or for_b)):
+            return self.value()
+        rest = (self.b,) if bias is None else (self.b, bias)
+        if not for_b:
+            return _Node.apply(self.value, self._back_a, self.a)  # type: ignore[return-value]
+        if not for_a:
+            return _Node.apply(self.value, self._back_b, *rest)  # type: ignore[return-value]
+        with torch.no_grad():
+            y = self.value().data
+        empty = lambda: self.a.new_empty(()).expand(y.shape)  # noqa: E731
+        a = _Node.apply(empty, self._back_a, self.a)
+        b = _Node.apply(empty, self._back_b, *rest)
+        return _Node.apply(lambda: y, _twice, a, b)  # type: ignore[return-value]
+
+    def _back_a(self, g: Tensor) -> tuple[Tensor]:
+        self._check()
+        return (self.to_a(g),)
+
+    def _back_b(self, g: Tensor) -> tuple[Tensor, ...]:
+        self._check()
+        w = self.to_b(g) if self.b.requires_grad else None
+        return (w,) if self.bias is None else (w, g.sum((0, 2, 3)))  # type: ignore[return-value]
+
+    def _check(self) -> None:
+        if (self.a._version, self.b._version) != self.versions:
+            raise RuntimeError("a convolution's input or weight was changed before its backward")
+
+
+class _Convolution(_Form):
+    """From maps and weight."""
+
+    def value(self) -> Tensor:
+        return _convolve(self.a, self.b, self.bias, self.geo)
+
+    def to_a(self, g: Tensor) -> Tensor:
+        return _Transposition(channels_last(g), self.b, None, self.geo)()
+
+    def to_b(self, g: Tensor) -> Tensor:
+        return _Weighting(self.a, channels_last(g), None, self.geo)()
+
+
+class _Transposition(_Form):
+    """From what flows back, and weight."""
+
+    def value(self) -> Tensor:
+        return _transpose(self.a, self.b, self.bias, self.geo)
+
+    def to_a(self, g: Tensor) -> Tensor:
+        return _Convolution(channels_last(g), self.b, None, self.geo)()
+
+    def to_b(self, g: Tensor) -> Tensor:
+        return _Weighting(channels_last(g), self.a, None, self.geo)()
+
+
+class _Weighting(_Form):
+    """From maps and what flows back."""
+
+    def value(self) -> Tensor:
+        return _weight(self.a, self.b, self.geo)
+
+    def to_a(self, g: Tensor) -> Tensor:
+        return _Transposition(self.b, channels_last(g), None, self.geo)()
+
+    def to_b(self, g: Tensor) -> Tensor:
+        return _Convolution(self.a, channels_last(g), None, self.geo)()
+
+
+def _ours(x: Tensor, w: Tensor) -> bool:
     traced = torch.jit.is_tracing() or torch.compiler.is_compiling()
-    return x.device.type == "cpu" and groups == 1 and not traced
-
-
-def _tiled(
-    w: Tensor, large: Pair, small: Pair, stride: Pair, padding: Pair
-) -> tuple[Tensor, Geometry]:
-    """The weight, with taps of zero until strides divide the kernel, and its geometry."""
-    (kh, kw), (sh, sw) = w.shape[2:], stride
-    if kh % sh or kw % sw:
-        w = F.pad(w, (0, -kw % sw, 0, -kh % sh))
-    return w, Geometry(large, small, (w.shape[2], w.shape[3]), stride, padding)
+    same = x.dtype == w.dtype and not torch.is_autocast_enabled(x.device.type)
+    return x.device.type == "cpu" and same and not traced
 
 
 def convolve(
     x: Tensor, w: Tensor, b: Tensor | None, stride: Pair, padding: Pair, groups: int = 1
 ) -> Tensor:
     """(N, C, H, W) by (O, C / groups, *kernel) to (N, O, ...)."""
-    x = channels_last(x)
-    (o, c), (h, wide), (kh, kw) = w.shape[:2], x.shape[2:], w.shape[2:]
-    small = (
-        (h + 2 * padding[0] - kh) // stride[0] + 1,
-        (wide + 2 * padding[1] - kw) // stride[1] + 1,
-    )
-    pointwise, strided = kh * kw == 1, stride != (1, 1)
-    if _ours(x, groups) and not pointwise:
-        if w.numel() >= _HEAVY * math.prod(small) or (c <= _THIN and strided):
-            w, geo = _tiled(w, (h, wide), small, stride, padding)
-            weight = w.permute(0, 2, 3, 1).reshape(o, -1)
-            rows = F.linear(Columns.apply(x, geo), weight, b)  # type: ignore[arg-type]
-            return rows.view(x.shape[0], *small, o).permute(0, 3, 1, 2)
-        if o <= _THIN and not strided:  # as the transpose of the flipped kernel
-            flipped, padding = (
-                w.flip(2, 3).transpose(0, 1),
-                (kh - 1 - padding[0], kw - 1 - padding[1]),
-            )
-            return transpose(x, flipped, b, stride, padding)
-    return F.conv2d(x, w, b, stride, padding, 1, groups)
+    if not _ours(x, w):
+        return F.conv2d(x, w, b, stride, padding, 1, groups)
+    large, kernel = (x.shape[2], x.shape[3]), (w.shape[2], w.shape[3])
+    if len(w) <= _THIN and groups == 1 and stride == (1, 1) and kernel != (1, 1):
+        # Few outputs: faster as the transpose of the flipped kernel.
+        padding = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
+        return transpose(x, w.flip(2, 3).transpose(0, 1), b, stride, padding)
+    geo = _geometry(large, None, kernel, stride, padding, groups)
+    return _Convolution(channels_last(x), channels_last(w), b, geo)()
 
 
 def transpose(
@@ -151,19 +294,14 @@ def transpose(
 ) -> Tensor:
     """The adjoint: (N, O, h, w) by (O, C, *kernel) to (N, C, ...), with `extra` rows and
     columns at the end."""
-    x = channels_last(x)
-    small, kernel = (x.shape[2], x.shape[3]), (w.shape[2], w.shape[3])
-    heavy = w.numel() >= _HEAVY * math.prod(small)
-    if not _ours(x, 1) or not (heavy or w.shape[1] <= _THIN):
+    if not _ours(x, w):
         return F.conv_transpose2d(x, w, b, stride, padding, extra)
-    parts = zip(small, kernel, stride, padding, extra, strict=True)
-    high, wide = [(a - 1) * s - 2 * p + k + e for a, k, s, p, e in parts]
-    w, geo = _tiled(w, (high, wide), small, stride, padding)
-    y = Spread.apply(_by_place(x) @ w.permute(0, 2, 3, 1).reshape(len(w), -1), geo)
-    return y if b is None else y + b[:, None, None]  # type: ignore[operator,return-value]
+    small, kernel = (x.shape[2], x.shape[3]), (w.shape[2], w.shape[3])
+    geo = _geometry(None, small, kernel, stride, padding, 1, extra)
+    return _Transposition(channels_last(x), channels_last(w), b, geo)()
 
 
-# -- layers. A weight is looked at once: a spectral norm iterates at each look. --------------
+# -- layers. A weight is looked at once: a spectral norm iterates at each look. ---------------
 class Conv2d(nn.Conv2d):
     """torch.nn.Conv2d, with zero padding and without dilation."""
 
