@@ -317,4 +317,4 @@ def test_given_samples_may_be_numpy():
 
 def test_features_describe_themselves(lite):
     assert isinstance(lite, Features)
-    assert set(lite.describe()) == {"name", "hash", "dim", "resize", "weights"}
+    assert set(lite.describe()) == {"name", "hash", "dim", "resize", "weights", "kid"}

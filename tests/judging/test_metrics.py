@@ -103,6 +103,13 @@ def test_kid_agrees_with_torch_fidelity():
     assert m.kid(a, b).value == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-3)
 
 
+def test_kid_at_unit_mean_square_does_not_depend_on_the_scale():
+    a, b = draw(300, 16) + 0.5, draw(300, 16, 1)
+    found = m.kid(a * 40, b * 40, unit=True)
+    assert found.value == pytest.approx(m.kid(a, b, unit=True).value, rel=1e-4)
+    assert m.kid(a * 40, b * 40).value > 1000 * found.value
+
+
 def test_kid_is_unbiased_and_its_interval_covers_zero():
     found = [m.kid(draw(200, 8, s), draw(200, 8, 1000 + s)) for s in range(40)]
     values = torch.tensor([f.value for f in found])

@@ -48,6 +48,7 @@ class Features:
         head: (weight, bias) of the linear layer over the features whose softmax is the
             probability of each class, or None.
         fid: these are the features of the FID.
+        unit: KID takes them at a mean square of 1 over the real samples.
         batch: how many samples at a time are fastest.
     """
 
@@ -58,6 +59,7 @@ class Features:
     about: dict[str, Any] = field(default_factory=dict)
     head: tuple[Tensor, Tensor | None] | None = None
     fid: bool = False
+    unit: bool = True
     batch: int = 32
     device: str = "cpu"
 
@@ -91,7 +93,8 @@ class Features:
 
     def describe(self) -> dict[str, Any]:
         """For the protocol."""
-        return {"name": self.name, "hash": self.hash, "dim": self.dim, **self.about}
+        kid = "at unit mean square" if self.unit else "as they are"
+        return {"name": self.name, "hash": self.hash, "dim": self.dim, **self.about, "kid": kid}
 
 
 def quantised(x: Tensor) -> Tensor:

@@ -66,6 +66,7 @@ def inception(
         about={"resize": resize, "weights": mark, "official": official},
         head=(net.fc.weight.detach().float().cpu(), None),
         fid=official,
+        unit=False,
         batch=16,
         device=device,
     )

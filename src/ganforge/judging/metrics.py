@@ -158,12 +158,20 @@ def _growing(x: Tensor, sizes: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 # -- kernel distance --------------------------------------------------------------------
-def kid(fake: Tensor, real: Tensor) -> Value:
+def kid(fake: Tensor, real: Tensor, unit: bool = False) -> Value:
     """Squared maximum mean discrepancy with the kernel (x.y / dim + 1)^3, its unbiased
     estimate over all pairs (Binkowski et al. 2018, arXiv 1801.01401). It can be negative.
     The interval leaves out groups of generated samples in turn.
+
+    Args:
+        unit: bring the features to a mean square of 1 over the real samples first. The
+            kernel suits the Inception network's features as they are; those of other
+            networks can be so small that it is linear, or so large that it is a sixth power.
     """
     fake, real = fake[:PAIRS], real[:PAIRS]
+    if unit:
+        scale = real.square().mean().sqrt().clamp_min(1e-12)
+        fake, real = fake / scale, real / scale
     need("KID", FEWEST, generated=len(fake), real=len(real))
     m, n = len(fake), len(real)
     groups = np.array_split(np.arange(m), GROUPS)

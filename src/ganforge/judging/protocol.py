@@ -250,7 +250,7 @@ class Judge:
         if "frechet_infinity" in names:
             attempt(f"{fid}_infinity", lambda: m.frechet_infinity(fake, real))
         if "kid" in names:
-            attempt("kid", lambda: m.kid(fake, real))
+            attempt("kid", lambda: m.kid(fake, real, self.features.unit))
         if "inception_score" in names:
             name = "inception_score" if self.features.fid else "classifier_score"
             attempt(name, lambda: m.inception_score(self._probabilities(fake)))

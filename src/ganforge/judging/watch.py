@@ -81,7 +81,7 @@ class Quick:
         """
         x = self.network(fake)
         near = m.neighbourhoods(x, self.real)
-        found = {"kid": m.kid(x, self.real), "coverage": near["coverage"]}
+        found = {"kid": m.kid(x, self.real, self.network.unit), "coverage": near["coverage"]}
         return {
             k: {"value": _short(v.value), "low": _short(v.low), "high": _short(v.high)}
             for k, v in found.items()
@@ -118,16 +118,23 @@ class Watch:
         network: Features | None = None,
         seed: int = 0,
     ) -> None:
-        self.share, self.seed, self.network = share, seed, network
+        self.seed, self.network = seed, network
         self.train = Rows(train, PULSE, seed)
         self.everything = Rows(train, 10_000, seed)
         self.held_out = None if held_out is None else Rows(held_out, PULSE // 2, seed)
         self.reference = train if held_out is None else held_out
-        self.spent = 0.0
+        # A purse each, so that many cheap pulses leave enough for a dear score.
+        self.purse = {"pulse": 0.4 * share, "score": 0.6 * share}
+        self.taken = {"pulse": 0.0, "score": 0.0}
         self.cost = {"pulse": 0.2, "score": 0.0}
         self.gap = {"pulse": 5.0, "score": 20.0}
         self.next = {"pulse": 5.0, "score": 15.0}
         self.scores = self.reference.source_shape is None and len(self.reference) >= m.FEWEST
+
+    @property
+    def spent(self) -> float:
+        """Seconds of looking so far."""
+        return sum(self.taken.values())
 
     @cached_property
     def pulse(self) -> Pulse:
@@ -146,8 +153,8 @@ class Watch:
             began = time.monotonic()
             found = self._score(sitting) if what == "score" else self._pulse(sitting)
             self.cost[what] = time.monotonic() - began
-            self.spent += self.cost[what]
-            self.next[what] = sitting.seconds + max(self.gap[what], self.cost[what] / self.share)
+            self.taken[what] += self.cost[what]
+            self.next[what] = sitting.seconds + self.gap[what]
             if found is not None:
                 yield found
 
@@ -157,8 +164,8 @@ class Watch:
         if what == "score" and not self.cost[what]:
             began = time.monotonic()
             self.cost[what] = self.quick.seconds()
-            self.spent += time.monotonic() - began
-        return self.spent + self.cost[what] <= self.share * seconds
+            self.taken[what] += time.monotonic() - began
+        return self.taken[what] + self.cost[what] <= self.purse[what] * seconds
 
     # -- the quick score, by the averaged networks, as they are shown ---------------------
     def _score(self, sitting: Playing) -> dict[str, Any] | None:
