@@ -134,10 +134,10 @@ def begin(
     game = build_game(config, own, device)
     if start_from is not None:
         _start_from(game.nets, Run.open(start_from))
+    trainer = build_trainer(game, dataset, here)
     path = Path(run) if run is not None else new_name(config.recipe)
     folder = Run.create(path, config.plain()) if here.first else Run(path)
     barrier()
-    trainer = build_trainer(game, dataset, here)
     return _sit(folder, game, trainer, dataset, budget_of(config), watch, stop_when_converged)
 
 

@@ -250,17 +250,16 @@ class Sitting:
     def _roll_back(self, bad: list[str]) -> Outcome | None:
         """After NaN or infinity: the last good checkpoint with halved rates, at most three
         times, then a report of what went first."""
-        first = self._first_non_finite(bad)
-        at = self.trainer.step
-        if self.rollbacks >= ROLLBACKS:
-            message = (
-                f"diverged: {first} at step {at}, after {ROLLBACKS} roll-backs with halved rates; "
-                f"the checkpoint of step {self._saved} is good; use a lower --lr"
-            )
-            return Outcome("diverged", 1, message)
+        first, at = self._first_non_finite(bad), self.trainer.step
         scale = self.trainer.rate_scale
         tensors, state = last_whole(self.run, say=lambda m: print(m, file=sys.stderr))
         self.trainer.restore(tensors, state)
+        if self.rollbacks >= ROLLBACKS:
+            message = (
+                f"diverged: {first} at step {at}, after {ROLLBACKS} roll-backs with halved rates; "
+                f"the checkpoint of step {self.trainer.step} is good; use a lower --lr"
+            )
+            return Outcome("diverged", 1, message)
         self.rollbacks += 1
         self.trainer.rate_scale = scale / 2
         message = f"{first} at step {at}; back to step {self.trainer.step}, rates halved"
