@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from fake_run import FakeRun
 from playwright.sync_api import Browser, Page, sync_playwright
 from starlette.testclient import TestClient
 
+import ganforge
 from ganforge.studio import create_app
-from ganforge.studio.server import listen
+from ganforge.studio.server import Server, listen
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -34,6 +34,14 @@ def half_trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runs(half_trained: Path, tmp_path: Path) -> Path:
     """A folder with one half-trained run, "one"."""
     return Path(shutil.copytree(half_trained, tmp_path / "runs"))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one run that was really trained, for a moment."""
+    folder = tmp_path_factory.mktemp("trained")
+    ganforge.train(recipe="cgan", run=folder / "real", steps=3, batch_size=16, width=16)
+    return folder
 
 
 @pytest.fixture
@@ -58,10 +66,7 @@ def start() -> Iterator[Callable[..., str]]:
 
     def begin(folder: Path, **options) -> str:
         listening = listen("127.0.0.1", 0)
-        config = uvicorn.Config(
-            create_app(folder, **options), log_level="error", timeout_graceful_shutdown=1
-        )
-        server = uvicorn.Server(config)
+        server = Server(create_app(folder, **options))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         stops.append((server, thread))

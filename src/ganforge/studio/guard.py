@@ -17,10 +17,11 @@ import ipaddress
 import secrets
 from urllib.parse import parse_qs, urlencode
 
+from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from ganforge.studio.problems import Problem
 
@@ -75,7 +76,7 @@ class Guard:
 
     def __init__(
         self,
-        app: ASGIApp,
+        app: FastAPI,
         hosts: tuple[str, ...] = (),
         token: str | None = None,
         any_address: bool = False,

@@ -75,6 +75,7 @@ class Watcher:
         self.task: asyncio.Task[None] | None = None
         self.turn = asyncio.Lock()
         self.gone = False
+        self.closed = False
 
     async def _run(self) -> None:
         while self.viewers:
@@ -107,7 +108,7 @@ class Watcher:
         if self.task is None or self.task.done():
             self.task = asyncio.create_task(self._run())
         try:
-            while True:
+            while not self.closed:
                 try:
                     await asyncio.wait_for(viewer.ready.wait(), HEARTBEAT)
                 except TimeoutError:
@@ -226,6 +227,13 @@ class Feeds:
     def run(self, key: str) -> Watcher:
         self.library.entry(key)
         return self._get(f"run/{key}", lambda: RunFeed(self.library, key))
+
+    def close(self) -> None:
+        """End all feeds: the server shuts down, and pages try again by themselves."""
+        for watcher in self._watchers.values():
+            watcher.closed = True
+            for viewer in watcher.viewers:
+                viewer.ready.set()
 
     def list(self) -> Watcher:
         return self._get("list", lambda: ListFeed(self.library))

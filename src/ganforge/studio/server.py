@@ -19,7 +19,6 @@ from fastapi import FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import FileResponse, StreamingResponse
-from starlette.types import ASGIApp
 
 from ganforge import __version__
 from ganforge.errors import UserError
@@ -80,7 +79,7 @@ def create_app(
     host: str = "127.0.0.1",
     token: str | None = None,
     hosts: tuple[str, ...] = (),
-) -> ASGIApp:
+) -> Guard:
     """The studio as an ASGI application.
 
     Args:
@@ -104,7 +103,7 @@ def create_app(
         openapi_url=None,
     )
     problems.install(app)
-    app.state.library = library
+    app.state.feeds = feeds
 
     async def page() -> Response:
         return FileResponse(STATIC / "index.html", headers={"cache-control": "no-cache"})
@@ -224,6 +223,26 @@ def png(data: bytes, version: int = 0) -> Response:
     return Response(data, media_type="image/png", headers={"cache-control": keep})
 
 
+class Server(uvicorn.Server):
+    """A server that ends its feeds before it waits for its connections to end."""
+
+    def __init__(self, app: Guard) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_level="warning",
+                server_header=False,
+                timeout_graceful_shutdown=2,
+                ws="none",
+            )
+        )
+        self.feeds: Feeds = app.app.state.feeds
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.feeds.close()
+        await super().shutdown(sockets)
+
+
 def serve(
     folder: str | Path = "runs",
     host: str = "127.0.0.1",
@@ -252,20 +271,18 @@ def serve(
     print(f"ganforge studio: {url}", file=sys.stderr, flush=True)
     with contextlib.suppress(OSError):
         os.nice(LOW_PRIORITY)
-    config = uvicorn.Config(
-        app, log_level="warning", server_header=False, timeout_graceful_shutdown=2, ws="none"
-    )
     with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listening])
+        Server(app).run(sockets=[listening])
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket."""
+    """A listening socket: who connects from now on is answered as soon as the server runs."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(found[0], found[1])
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(found[4])
+        listening.listen(128)
     except (OSError, OverflowError) as e:
         why = getattr(e, "strerror", None) or e
         raise UserError(f"cannot listen on {host}:{port}: {why}; choose another --port") from None
