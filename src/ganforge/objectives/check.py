@@ -48,21 +48,17 @@ def check_objective(
     fresh = copy.deepcopy((objective, nets))
     twin = copy.deepcopy((objective, nets))
     for turn in range(2):
-        _turn(objective, nets, spec, batch_size, seed, turn)
-        _turn(*twin, spec, batch_size, seed, turn)
-    _same(
-        _state(objective, nets),
-        _state(*twin),
-        "two runs of the same turns differ; draw random numbers from ganforge.draws, not torch",
-    )
+        _same(
+            _turn(objective, nets, spec, batch_size, seed, turn),
+            _turn(*twin, spec, batch_size, seed, turn),
+            "the same turn again differs; draw random numbers from ganforge.draws, not torch",
+        )
 
     fresh[0].load_state_dict(objective.state_dict())
     fresh[1].load_state_dict(nets.state_dict())
-    _turn(objective, nets, spec, batch_size, seed, 2)
-    _turn(*fresh, spec, batch_size, seed, 2)
     _same(
-        _state(objective, nets),
-        _state(*fresh),
+        _turn(objective, nets, spec, batch_size, seed, 2),
+        _turn(*fresh, spec, batch_size, seed, 2),
         "a restored game goes on differently; keep what it remembers in buffers "
         "(register_buffer), not in plain attributes",
     )
@@ -81,18 +77,25 @@ def random_batch(spec: Spec, index: Tensor, seed: int = 0) -> Batch:
 
 def _turn(
     objective: Objective, nets: nn.ModuleDict, spec: Spec, n: int, seed: int, turn: int
-) -> None:
-    """As the trainer plays it, with small steps down each gradient's sign."""
+) -> dict[str, Tensor]:
+    """As the trainer plays it, with small steps down each gradient's sign. What it did: each
+    move's terms and gradients, and the state that it left."""
+    done: dict[str, Tensor] = {}
     for place, player in enumerate(objective.movers()):
         for step in range(player.steps if turn % player.every == 0 else 0):
             start = (turn * 100 + place * 10 + step) * n
             index = torch.arange(start, start + n)
             batch = random_batch(spec, index, seed)
             with draws.keyed(seed, f"move/{player.name}", index):
-                _move(objective, player, nets, batch)
+                found = _move(objective, player, nets, batch)
+            done |= {f"{player.name}, move {step}, {k}": v for k, v in found.items()}
+    left = objective.state_dict() | nets.state_dict()
+    return done | {k: v.clone() for k, v in left.items()}
 
 
-def _move(objective: Objective, player: Player, nets: nn.ModuleDict, batch: Batch) -> None:
+def _move(
+    objective: Objective, player: Player, nets: nn.ModuleDict, batch: Batch
+) -> dict[str, Tensor]:
     who = f"player {player.name!r}"
     owned = {f"{k}.{i}": p for k in player.nets for i, p in nets[k].named_parameters()}
     nets.requires_grad_(False)
@@ -109,11 +112,13 @@ def _move(objective: Objective, player: Player, nets: nn.ModuleDict, batch: Batc
     total = sum(terms.values(), torch.zeros(()))
     require(total.requires_grad, f"{who}: its loss does not depend on the networks that it moves")
     torch.autograd.backward(total, inputs=list(owned.values()))
+    done = {f"term {k}": v.detach() for k, v in terms.items()}
     with torch.no_grad():
         for name, p in owned.items():
             if p.grad is not None:
                 finite = bool(p.grad.isfinite().all())
                 require(finite, f"{who}: the gradient of {name} is not finite")
+                done[f"gradient of {name}"] = p.grad
                 p.sub_(1e-3 * p.grad.sign())
                 p.grad = None
     for key, values in objective.readings(batch).items():
@@ -127,10 +132,7 @@ def _move(objective: Objective, player: Player, nets: nn.ModuleDict, batch: Batc
         require(name in moved, f"{who} names {name!r}, but its loss does not move it")
     others = sorted(moved - set(player.nets))
     require(not others, f"{who} moved {', '.join(others)}, which it does not name")
-
-
-def _state(objective: Objective, nets: nn.ModuleDict) -> dict[str, Tensor]:
-    return {f"objective.{k}": v for k, v in objective.state_dict().items()} | nets.state_dict()
+    return done
 
 
 def _same(a: dict[str, Tensor], b: dict[str, Tensor], message: str) -> None:
