@@ -7,7 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from ganforge.cli.common import Checkpoint, Json, NoEma, Recipe, RunFolder, app, own_parts
+from ganforge.cli.common import (
+    Checkpoint,
+    Images,
+    Json,
+    Minutes,
+    NoEma,
+    Recipe,
+    RunFolder,
+    app,
+    own_parts,
+)
 from ganforge.cli.screen import emit, note, table
 
 
@@ -81,6 +91,39 @@ def report(run: RunFolder, json: Json = False) -> None:
 
     path = write(Run.open(run))
     emit({"report": str(path)}, json, lambda: str(path))
+
+
+@app.command()
+def compare(
+    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...")],
+    data: Annotated[str, typer.Option(help="A source, as for train.")] = "fashion-mnist-mini",
+    out: Annotated[Path, typer.Option(help="Where results and tables go.")] = Path("comparison"),
+    seeds: Annotated[int, typer.Option(min=1)] = 3,
+    minutes: Minutes = None,
+    images: Images = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=V1,V2", help="Values to sweep over."),
+    ] = None,
+    features: Annotated[str | None, typer.Option(help="Of the scores.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Trainings at once.")] = 1,
+    ray: Annotated[str | None, typer.Option(metavar="ADDRESS", help="A Ray cluster.")] = None,
+    cut: Annotated[bool, typer.Option("--cut", help="Stop hopeless trainings early.")] = False,
+    json: Json = False,
+) -> None:
+    """Train recipes with equal budgets, score them by one protocol, write tables and curves."""
+    from ganforge.compare import compare as run
+    from ganforge.config import parse_settings, parse_value
+
+    sweep = {
+        key: value if isinstance(value, list) else [parse_value(v) for v in str(value).split(",")]
+        for key, value in parse_settings(set_ or []).items()
+    }
+    found = run(
+        recipes, data, out=out, seeds=seeds, minutes=minutes, images=images, sweep=sweep,
+        features=features, workers=workers, ray=ray, cut=cut, say=note,
+    )  # fmt: skip
+    emit(found, json, lambda: "\n".join(f"{k}: {v}" for k, v in found["files"].items()))
 
 
 def score_table(found: dict[str, Any]) -> str:

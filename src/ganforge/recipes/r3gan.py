@@ -10,7 +10,7 @@ recipe = Recipe(
     "and converge.",
     settings={
         "latent.size": 64,
-        "width": 64,
+        "width": 16,
         "batch_size": 64,
         "lr": 0.0002,
         "betas": (0.0, 0.99),

@@ -6,8 +6,7 @@ recipe = Recipe(
     family="resnet",
     citation="Miyato et al. 2018, Spectral Normalization for Generative Adversarial "
     "Networks, arXiv 1802.05957",
-    headline="Spectral normalisation bounds D's Lipschitz constant and trains where others "
-    "fail.",
+    headline="Spectral normalisation bounds D's Lipschitz constant and trains where others fail.",
     settings={
         "latent.size": 128,
         "width": 64,

@@ -5,8 +5,7 @@ recipe = Recipe(
     objective="wgan-gp",
     family="dcgan",
     citation="Gulrajani et al. 2017, Improved Training of Wasserstein GANs, arXiv 1704.00028",
-    headline="The same settings train many architectures; the critic's gradient norms lie "
-    "near 1.",
+    headline="The same settings train many architectures; the critic's gradient norms lie near 1.",
     settings={
         "latent.size": 128,
         "width": 64,
