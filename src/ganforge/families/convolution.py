@@ -49,6 +49,11 @@ class Geometry:
     taps: Pair
     extra: Pair
 
+    @property
+    def pointwise(self) -> bool:
+        """Whether every place is seen alone: columns are the maps themselves."""
+        return self.kernel == self.stride == (1, 1) and self.padding == (0, 0)
+
     def heavy(self, channels: int, outputs: int) -> bool:
         """Whether a weight outgrows the cache while maps are small."""
         elements = channels * outputs * self.kernel[0] * self.kernel[1]
@@ -75,6 +80,8 @@ def _geometry(
 
 def _columns(x: Tensor, geo: Geometry) -> Tensor:
     """(N, C, *large) to (N * places, taps * C): what the kernel sees at each place."""
+    if geo.pointwise:
+        return _rows(x)
     (kh, kw), (sh, sw), (ph, pw) = geo.taps, geo.stride, geo.padding
     below = (geo.small[0] - 1) * sh + kh - ph - geo.large[0]
     right = (geo.small[1] - 1) * sw + kw - pw - geo.large[1]
@@ -87,6 +94,8 @@ def _columns(x: Tensor, geo: Geometry) -> Tensor:
 
 def _spread(cols: Tensor, geo: Geometry) -> Tensor:
     """The adjoint: (N * places, taps * C) summed into (N, C, *large)."""
+    if geo.pointwise:
+        return _maps(cols, len(cols) // math.prod(geo.small), geo.large)
     (kh, kw), (sh, sw), (ph, pw), (h, w) = geo.taps, geo.stride, geo.padding, geo.small
     qh, qw = kh // sh, kw // sw
     cols = cols.view(-1, h, w, qh, sh, qw, sw, cols.shape[1] // (kh * kw))
@@ -145,7 +154,7 @@ def _transpose(g: Tensor, w: Tensor, b: Tensor | None, geo: Geometry) -> Tensor:
 
 def _weight(x: Tensor, g: Tensor, geo: Geometry) -> Tensor:
     o, c = g.shape[1], x.shape[1] // geo.groups
-    if geo.heavy(c, o):
+    if geo.heavy(c, o) or (geo.pointwise and geo.groups == 1):
         (kh, kw), taps = geo.kernel, geo.taps
         w = (_rows(g).t() @ _columns(x, geo)).view(o, *taps, c)
         return w[:, :kh, :kw].permute(0, 3, 1, 2)
