@@ -1,6 +1,7 @@
 """Residual translators: SRResNet (Ledig et al. 2017, arXiv 1609.04802) and ESRGAN's dense
 blocks, RRDB (Wang et al. 2018, arXiv 1809.00219). They enlarge by pixel shuffle, or restore
-at the same size."""
+at the same size, and learn the change of the source. First and last convolutions are 3x3, as
+in ESRGAN; SRGAN had 9x9."""
 
 from __future__ import annotations
 
