@@ -32,8 +32,8 @@ from torch.nn import functional as F
 
 from ganforge import api, draws, recipes
 from ganforge.build import build_game, build_trainer
-from ganforge.sitting import Budget, Sitting
 from ganforge.run import Run
+from ganforge.sitting import Budget, Sitting
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear)
 
@@ -191,7 +191,9 @@ def needs(game, batch: int) -> tuple[float, float]:  # type: ignore[no-untyped-d
             z = objective.latent.draw(batch)
     seen: dict[str, list[Layer]] = {}
     for name, net in game.nets.items():
-        inputs = (z, label) if name == "G" and z is not None else (x, label if name == "D" else None)
+        inputs = (
+            (z, label) if name == "G" and z is not None else (x, label if name == "D" else None)
+        )
         seen[name] = layers_of(net, *inputs)
     flops = seconds = 0.0
     table = NEEDS.get(game.config.objective, {})
@@ -249,7 +251,7 @@ def first_step(name: str, source: str, size: int | None) -> float:
     code = (
         "import time, torch, ganforge.api as api, ganforge.build as b, ganforge.sitting;"
         "t = time.perf_counter();"
-        f"c, d, _ = api.plan({source!r}, {name!r}, **{({} if size is None else {'size': size})!r});"
+        f"c, d, _ = api.plan({source!r}, {name!r}, **{ ({} if size is None else {'size': size})!r});"
         "b.build_trainer(b.build_game(c), d).turn();"
         "print(time.perf_counter() - t)"
     )
@@ -269,7 +271,9 @@ def main() -> None:
     peak = convolution_peak()
     print(f"convolution peak {peak:.0f} GFLOP/s", file=sys.stderr)
     if peak < 180:
-        print("warning: a peak under 180 GFLOP/s voids this run: the machine is busy", file=sys.stderr)
+        print(
+            "warning: a peak under 180 GFLOP/s voids this run: the machine is busy", file=sys.stderr
+        )
     rows = []
     for name in args.recipes or recipes.names():
         row = measure(name, args.data, args.size, args.seconds, peak)
@@ -280,7 +284,15 @@ def main() -> None:
     again = convolution_peak()
     print(f"convolution peak after {again:.0f} GFLOP/s", file=sys.stderr)
     if args.json:
-        print(json.dumps({"peak_gflops": round(peak, 1), "peak_after_gflops": round(again, 1), "recipes": rows}))
+        print(
+            json.dumps(
+                {
+                    "peak_gflops": round(peak, 1),
+                    "peak_after_gflops": round(again, 1),
+                    "recipes": rows,
+                }
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -121,10 +121,6 @@ def compare(
     Raises:
         UserError: an unknown recipe or setting, or a library that is not installed.
     """
-    from ganforge import recipes as known
-
-    for name in recipes:
-        known.recipe(name)
     if seeds < 1 or workers < 1:
         raise UserError(f"--seeds and --workers are at least 1; {seeds} and {workers} were given")
     if minutes is None and images is None:
@@ -148,12 +144,20 @@ def compare(
         for recipe in recipes
         for settings in combinations(sweep or {})
     ]
+    for job in jobs[: len(jobs) // seeds]:  # a mistake in any of them, before the first begins
+        _dry(job)
     waiting = [j for j in jobs if finished(folder, j) is None]
-    say(f"{len(jobs)} trainings, {len(jobs) - len(waiting)} of them done before")
+    say(f"trainings: {len(jobs)}, done before: {len(jobs) - len(waiting)}")
     for done in _run_all(waiting, folder, workers, ray, cut):
         say(f"{done['variant']}, seed {done['seed']}: {_headline(done)}")
     results = [r for r in (finished(folder, j) for j in jobs) if r is not None]
     return write_tables(results, folder, data)
+
+
+def _dry(job: Job) -> None:
+    from ganforge import api
+
+    api.plan(job.data, job.recipe, settings=job.settings, **job.options)
 
 
 def combinations(sweep: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
@@ -455,14 +459,8 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     keys = ("mean", "deviation", "best", "worst", "coverage")
     numbers = ["–" if row[k] is None else short(row[k]) for k in keys]
     speed = "–" if row["images_per_s"] is None else short(row["images_per_s"])
-    return [
-        row["variant"],
-        str(row["seeds"]),
-        *numbers,
-        str(row["lost"]),
-        speed,
-        str(row["memory_mib"]),
-    ]
+    counts = [str(row[k]) for k in ("lost", "cut")]
+    return [row["variant"], str(row["seeds"]), *numbers, *counts, speed, str(row["memory_mib"])]
 
 
 def markdown(

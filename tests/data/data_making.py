@@ -33,16 +33,25 @@ def encoded(im: Image.Image, kind: str = "PNG", **more) -> bytes:
 
 
 def deep_png(x: np.ndarray) -> bytes:
-    """(H, W, 3) uint16 as a 16-bit colour PNG, which Pillow cannot write."""
+    """(H, W, 2 to 4) uint16 as a 16-bit PNG of grey and alpha, RGB or RGBA, which Pillow
+    cannot write; its rows are filtered in turn by none, left and up."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
+        check = struct.pack(">I", zlib.crc32(kind + body))
+        return struct.pack(">I", len(body)) + kind + body + check
 
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in x)
-    head = struct.pack(">IIBBBBB", x.shape[1], x.shape[0], 16, 2, 0, 0, 0)
-    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    height, width, channels = x.shape
+    rows, above = [], np.zeros(width * channels * 2, np.uint8)
+    for i, row in enumerate(x.astype(">u2")):
+        plain = np.frombuffer(row.tobytes(), np.uint8)
+        left = np.concatenate([np.zeros(channels * 2, np.uint8), plain[: -channels * 2]])
+        rows.append(bytes([i % 3]) + (plain - (0, left, above)[i % 3]).astype(np.uint8).tobytes())
+        above = plain
+    colour = {2: 4, 3: 2, 4: 6}[channels]
+    head = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
+    body = (
+        chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"".join(rows))) + chunk(b"IEND", b"")
+    )
     return b"\x89PNG\r\n\x1a\n" + body
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 
+import cv2
 import numpy as np
 import pytest
 from data_making import bomb_png, deep_png, encoded, gradient, image
@@ -14,6 +15,7 @@ from ganforge.data.decode import decode, look, resize, to_channels
 from ganforge.data.files import Broken
 from ganforge.errors import UserError
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")
 U8, U16 = np.dtype(np.uint8), np.dtype(np.uint16)
 RGB = image(40, 60)
 DEEP = gradient(40, 60, 1)[..., 0].astype(np.uint16) * 257 + 100
@@ -85,11 +87,21 @@ def test_16_bit_pgm_is_kept() -> None:
     assert np.array_equal(rgb(data, channels=1, dtype=U16)[..., 0], DEEP)
 
 
-def test_16_bit_colour_is_kept() -> None:
-    x = gradient(40, 60).astype(np.uint16) * 250 + 3
+@pytest.mark.parametrize(("channels", "mode"), [(2, "LA;16"), (3, "RGB;16"), (4, "RGBA;16")])
+def test_16_bit_channels_are_kept(channels: int, mode: str) -> None:
+    x = np.random.default_rng(0).integers(0, 65536, (20, 30, channels)).astype(np.uint16)
     data = deep_png(x)
-    assert look(data, "x").mode == "RGB;16"
-    assert np.array_equal(rgb(data, dtype=U16), x)
+    seen = look(data, "x")
+    assert (seen.mode, seen.deep, seen.colour) == (mode, True, channels > 2)
+    assert np.array_equal(rgb(data, (20, 30), channels, U16), x)
+
+
+@pytest.mark.parametrize("compression", [1, 5, 8])  # none, LZW, deflate
+def test_16_bit_tiff_and_png_of_another_writer(compression: int) -> None:
+    x = np.random.default_rng(0).integers(0, 65536, (20, 30, 3)).astype(np.uint16)
+    for kind, options in ((".png", []), (".tiff", [cv2.IMWRITE_TIFF_COMPRESSION, compression])):
+        data = cv2.imencode(kind, np.ascontiguousarray(x[..., ::-1]), options)[1].tobytes()
+        assert np.array_equal(rgb(data, (20, 30), dtype=U16), x)
 
 
 def test_8_bits_among_16_fill_the_range() -> None:

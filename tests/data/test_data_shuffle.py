@@ -33,7 +33,8 @@ def test_each_epoch_and_each_seed_has_its_own_order() -> None:
 
 
 def test_all_orders_are_about_equally_likely() -> None:
-    counts = Counter(tuple(Shuffle(4, 0).at(4 * e, 4)) for e in range(4800))
+    shuffle = Shuffle(4, 0)
+    counts = Counter(tuple(shuffle.at(4 * e, 4)) for e in range(4800))
     assert len(counts) == 24
     chi = sum((c - 200) ** 2 / 200 for c in counts.values())
     assert chi < 49.7  # 23 degrees of freedom, p = .001

@@ -143,7 +143,10 @@ def test_slow_progress_is_neither():
     st.lists(st.floats(-0.01, 2), max_size=12),
     st.lists(
         st.fixed_dictionaries(
-            {k: st.none() | st.floats(0, 1) for k in ("diversity", "lost", "auc", "memory", "moved")}
+            {
+                k: st.none() | st.floats(0, 1)
+                for k in ("diversity", "lost", "auc", "memory", "moved")
+            }
         ),
         max_size=6,
     ),

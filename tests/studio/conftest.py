@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fake_run import FakeRun
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from starlette.testclient import TestClient
 
 import ganforge
@@ -17,6 +17,7 @@ from ganforge.studio import create_app
 from ganforge.studio.server import Server, listen
 
 CHROMIUM = "/usr/bin/chromium"
+expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -78,7 +79,7 @@ def start() -> Iterator[Callable[..., str]]:
         thread.join(10)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as p:
         made = p.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)

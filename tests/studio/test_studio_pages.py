@@ -47,7 +47,7 @@ def test_the_list_is_live_and_opens_by_keyboard(runs, start, page):
     expect(page.locator(".runcard", has_text="two")).to_contain_text("mode collapse")
     with FakeRun(runs / "three").training() as three:  # it appears by itself
         three.tick()
-        expect(cards).to_have_count(3, timeout=8000)
+        expect(cards).to_have_count(3)
         expect(page.locator(".runcard", has_text="three")).to_contain_text("training")
     page.get_by_label("Search").fill("gan collapse")
     expect(cards).to_have_count(1)
@@ -74,9 +74,9 @@ def test_a_live_run_changes_under_the_eye_and_is_stopped_from_the_page(runs, sta
         loads = page.evaluate("performance.getEntriesByType('navigation').length")
         fake.tick()
         fake.picture()
-        expect(picture).to_have_attribute("src", re.compile("/210.png"), timeout=3000)
+        expect(picture).to_have_attribute("src", re.compile("/210.png"))
         fake.health("cycling")
-        expect(page.locator(".verdict")).to_contain_text("chase each other", timeout=3000)
+        expect(page.locator(".verdict")).to_contain_text("chase each other")
         assert page.evaluate("performance.getEntriesByType('navigation').length") == loads
 
         scrubber = page.get_by_role("slider", name="Picture, by step")
@@ -88,7 +88,7 @@ def test_a_live_run_changes_under_the_eye_and_is_stopped_from_the_page(runs, sta
         until(page, "() => document.querySelector('.scrub input').max > 6")
         expect(picture).to_have_attribute("src", re.compile("/10.png"))
         page.get_by_role("button", name="Play film").click()
-        expect(picture).to_have_attribute("src", re.compile("/220.png"), timeout=8000)
+        expect(picture).to_have_attribute("src", re.compile("/220.png"))
 
         page.get_by_role("button", name="Stop").focus()
         page.keyboard.press("Enter")
@@ -123,9 +123,9 @@ def test_curves_zoom_read_by_keys_and_survive_a_rollback(runs, start, page):
     fake.run.append(fake.record(event="rollback", message="NaN; back to step 100"))
     expect(page.locator("td", has_text="NaN; back to step 100")).to_be_visible(timeout=3000)
     (runs / "one").rename(runs.parent / "away")
-    expect(page.get_by_role("alert")).to_contain_text("not there any more", timeout=5000)
+    expect(page.get_by_role("alert")).to_contain_text("not there any more")
     (runs.parent / "away").rename(runs / "one")
-    expect(page.get_by_role("heading", level=1)).to_have_text("one", timeout=8000)
+    expect(page.get_by_role("heading", level=1)).to_have_text("one")
 
 
 # -- explore ----------------------------------------------------------------------------

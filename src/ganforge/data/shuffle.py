@@ -9,6 +9,7 @@ from ganforge import draws
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
+_CHUNK = 2048
 _ROUNDS = [np.uint64(r * 0x9E3779B97F4A7C15 % 2**64) for r in range(8)]
 
 
@@ -31,10 +32,23 @@ class Shuffle:
         bits = (n - 1).bit_length()
         self._low, self._high = np.uint64(bits // 2), np.uint64(bits - bits // 2)
         self._key = np.uint64(draws.key(seed, "shuffle") % 2**64)
+        self._last: tuple[int, np.ndarray] = (-1, np.zeros(0, np.int64))
 
     def at(self, start: int, count: int) -> np.ndarray:
         """The sample numbers at positions start, ..., start + count - 1: (count,) int64."""
-        position = np.arange(start, start + count, dtype=np.uint64)
+        first, end = start // _CHUNK, -(-(start + count) // _CHUNK)
+        parts = [np.zeros(0, np.int64), *(self._chunk(k) for k in range(first, end))]
+        return np.concatenate(parts)[start - first * _CHUNK :][:count]
+
+    def _chunk(self, number: int) -> np.ndarray:
+        """The samples of one stretch of positions. A few cost as much as many, and they are
+        asked for in order, so the last stretch is kept."""
+        if self._last[0] != number:
+            self._last = (number, self._compute(number * _CHUNK))
+        return self._last[1]
+
+    def _compute(self, start: int) -> np.ndarray:
+        position = np.arange(start, start + _CHUNK, dtype=np.uint64)
         epoch, x = np.divmod(position, np.uint64(self.n))
         key = _mix(epoch * _GOLDEN + self._key)
         x = self._permute(x, key)

@@ -272,7 +272,7 @@ def in_split(
 def select(n: int, keep: Callable[[slice], np.ndarray], folder: Path) -> Any:
     """The numbers below n that are kept: a range where they are consecutive, else an int64
     array in a nameless file, so that memory does not grow with n."""
-    step, count, first, last = 1 << 18, 0, 0, -1
+    step, count, first, last = 1 << 15, 0, 0, -1
     with tempfile.TemporaryFile(dir=folder) as f:
         for start in range(0, n, step):
             rows = np.flatnonzero(keep(slice(start, min(n, start + step)))) + start

@@ -8,7 +8,6 @@ so that a single spike stays visible.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,8 @@ import numpy as np
 from ganforge.run import Run, Tail, goes_back
 
 AXES = ("step", "images", "seconds")
-GROUPS = ("loss", "reading", "grad", "rate")
+PLAIN = frozenset((*AXES, "speed"))
+GROUPS = frozenset(("loss", "reading", "grad", "rate"))
 MOST_NAMES = 128
 """A run has tens of series; a file that claims more is not let into memory."""
 MOST_HISTOGRAMS = 240
@@ -36,19 +36,21 @@ class Columns:
     def names(self) -> list[str]:
         return list(self._data)
 
-    def append(self, values: dict[str, float]) -> None:
-        for name, value in values.items():
+    def extend(self, rows: list[dict[str, float]]) -> None:
+        """Append rows, each with the names that it has."""
+        end = self.length + len(rows)
+        for name in dict.fromkeys(name for row in rows for name in row):
             column = self._data.get(name)
             if column is None:
                 if len(self._data) >= MOST_NAMES:
                     continue
-                column = self._data[name] = np.full(max(64, self.length + 1), np.nan)
-            if len(column) <= self.length:
-                wider = np.full(max(64, self.length + self.length // 2 + 1), np.nan)
+                column = self._data[name] = np.full(max(64, end), np.nan)
+            if len(column) < end:
+                wider = np.full(max(64, end + end // 2), np.nan)
                 wider[: len(column)] = column
                 column = self._data[name] = wider
-            column[self.length] = value
-        self.length += 1
+            column[self.length : end] = [row.get(name, np.nan) for row in rows]
+        self.length = end
 
     def cut(self, length: int) -> None:
         """Keep the first `length` rows."""
@@ -90,23 +92,26 @@ class Ledger:
                 if again:
                     self.generation += 1
                     self._clear()
+                rows: list[dict[str, float]] = []
                 for record in records:
-                    self._take(record)
+                    self._take(record, rows)
+                self.ticks.extend(rows)
                 if not self.tail.behind:
                     return
 
-    def _take(self, record: dict[str, Any]) -> None:
+    def _take(self, record: dict[str, Any], rows: list[dict[str, float]]) -> None:
+        """Note a record; a tick's numbers join `rows`, which are yet to be kept."""
         step = record["step"]
         if goes_back(record):
+            self.ticks.extend(rows)
+            rows.clear()
             self._go_back(step)
         for kind, kept in self.notes.items():
             if kind in record:
                 kept.append(record)
                 del kept[:-MOST_NOTES]
                 return
-        row = {axis: v for axis in AXES if (v := number(record.get(axis))) is not None}
-        row.update(flat(record))
-        self.ticks.append(row)
+        rows.append(numbers(record))
         if isinstance(record.get("histogram"), dict):
             self._take_histogram({"step": step} | record["histogram"])
 
@@ -154,20 +159,23 @@ class Ledger:
             return {name: short(v) for name, v in thin(part, points).items()}
 
 
-def flat(record: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    """("loss/D/real", value), ... of one tick."""
-    for group in GROUPS:
-        values = record.get(group)
-        if isinstance(values, dict):
-            for name, value in values.items():
-                if (v := number(value)) is not None:
-                    yield f"{group}/{name}", v
-    if (v := number(record.get("speed"))) is not None:
-        yield "speed", v
+def numbers(record: dict[str, Any]) -> dict[str, float]:
+    """What one tick measured, by name: "step", "loss/D/real", "speed" ..."""
+    row: dict[str, float] = {}
+    for name, value in record.items():
+        if type(value) is dict and name in GROUPS:
+            for key, inner in value.items():
+                if (v := number(inner)) is not None:
+                    row[f"{name}/{key}"] = v
+        elif name in PLAIN and (v := number(value)) is not None:
+            row[name] = v
+    return row
 
 
 def number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and abs(value) < 1e300 else None
+    if (type(value) is float or type(value) is int) and -1e300 < value < 1e300:
+        return value
+    return None
 
 
 def thin(columns: dict[str, np.ndarray], points: int) -> dict[str, np.ndarray]:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from ganforge.errors import UserError
 from ganforge.run import Run, Tail, find_runs
-from ganforge.studio.ledger import Ledger, flat, number
+from ganforge.studio.ledger import AXES, Ledger, number, numbers
 from ganforge.studio.problems import Problem
 
 PEEK = 1 << 18
@@ -107,7 +107,7 @@ class Entry:
                 self._newest = {}
             for record in records:
                 kind = next((k for k in ("event", "score", "health") if k in record), "tick")
-                if kind == "tick" and not any(flat(record)):
+                if kind == "tick" and not numbers(record).keys() - set(AXES):
                     continue
                 self._newest[kind] = self._newest["last"] = record
             if not self._tail.behind:

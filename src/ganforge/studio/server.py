@@ -268,9 +268,9 @@ def serve(
     if host in ("0.0.0.0", "::"):
         name = socket.gethostname()
     url = f"http://{name}:{listening.getsockname()[1]}/" + (f"?token={token}" if token else "")
-    print(f"ganforge studio: {url}", file=sys.stderr, flush=True)
     with contextlib.suppress(OSError):
         os.nice(LOW_PRIORITY)
+    print(f"ganforge studio: {url}", file=sys.stderr, flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         Server(app).run(sockets=[listening])
 

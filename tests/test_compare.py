@@ -1,0 +1,172 @@
+"""Comparisons: every job once, by the same protocol, into tables that say what they are."""
+
+import csv
+import io
+import json
+
+import pytest
+from PIL import Image
+
+from ganforge import compare as c
+from ganforge.errors import UserError
+from ganforge.run import Run
+
+SMALL = {"features": "raw@8", "samples": 100, "images": 128}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GANFORGE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def job(**changes):
+    small = {
+        "images": 128,
+        "settings": {"width": 8, "batch_size": 32},
+        "features": "raw@8",
+        "samples": 100,
+    }
+    return c.Job(**{"recipe": "gan", "data": "fashion-mnist-mini", "seed": 0, **small, **changes})
+
+
+def result(recipe="gan", seed=0, value=20.0, health="healthy", reason="budget", **protocol):
+    """As `do` writes it."""
+    j = job(recipe=recipe, seed=seed)
+    curve = [[10.0 * i, 640 * i, {"value": value / i, "low": 0, "high": 1}] for i in range(1, 6)]
+    metrics = {
+        "frechet": {"value": value, "low": value - 1, "high": value + 1, "floor": 8.0},
+        "kid": {"value": value / 100, "low": 0.0, "high": 1.0, "floor": 0.0},
+        "coverage": {"value": 0.5, "low": 0.4, "high": 0.6, "floor": 0.97},
+    }
+    about = {
+        "format": 1, "features": {"name": "lite", "hash": "a"}, "n_real": 100, "n_fake": 100,
+        "reference": {"name": "mini", "split": "test", "fingerprint": "f"}, **protocol,
+    }  # fmt: skip
+    return {
+        "code": c.code_hash(j), "variant": j.variant, **c.asdict(j),
+        "outcome": {"reason": reason, "code": 0, "message": ""}, "health": health, "step": 4,
+        "images_seen": 128, "seconds": 1.0, "speed": 500.0, "memory_mib": 300, "curve": curve,
+        "score": {"metrics": metrics, "protocol": about},
+    }  # fmt: skip
+
+
+# -- doing ------------------------------------------------------------------------------
+def test_a_comparison_is_done_once_and_written(tmp_path):
+    said = []
+    arguments = {"seeds": 1, "sweep": {"width": [8], "batch_size": [32]}, **SMALL}
+    found = c.compare(["gan"], "fashion-mnist-mini", out=tmp_path, say=said.append, **arguments)
+    assert said[0] == "trainings: 1, done before: 0"
+    assert [r["variant"] for r in found["rows"]] == ["gan width=8 batch_size=32"]
+    assert found["differences"] == []
+    assert len(list((tmp_path / "results").glob("*.json"))) == 1
+    assert len(list((tmp_path / "results").glob("*.png"))) == 1
+    assert list((tmp_path / "runs").iterdir()) == []
+    for kind in ("md", "csv", "html"):
+        assert (tmp_path / f"comparison.{kind}").stat().st_size > 100
+    again = c.compare(["gan"], "fashion-mnist-mini", out=tmp_path, say=said.append, **arguments)
+    assert "trainings: 1, done before: 1" in said
+    assert again["rows"] == found["rows"]
+
+
+def test_an_interrupted_training_goes_on_where_it_was(tmp_path, monkeypatch):
+    from ganforge import api
+
+    (tmp_path / "results").mkdir()
+    j = job(images=256)
+    api.train(j.data, j.recipe, tmp_path / "runs" / j.name, settings=j.settings, seed=0, images=64)
+    done = c.do(j, tmp_path)
+    assert done["images_seen"] == 64  # the run's own budget holds; nothing was begun again
+    assert c.finished(tmp_path, j) is not None
+
+
+def test_other_code_makes_other_results(tmp_path):
+    (tmp_path / "results").mkdir()
+    j = job()
+    path = tmp_path / "results" / f"{j.name}.json"
+    path.write_text(json.dumps(result()))
+    assert c.finished(tmp_path, j) is not None
+    path.write_text(json.dumps(result() | {"code": "older"}))
+    assert c.finished(tmp_path, j) is None
+    assert c.code_hash(job()) != c.code_hash(job(recipe="wgan"))
+    assert job(seed=1).name != j.name
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"recipes": ["gam"]}, "recipe 'gam' is unknown"),
+        ({"seeds": 0}, "at least 1"),
+        ({"sweep": {"widht": [8]}}, "setting 'widht' is unknown"),
+    ],
+)
+def test_mistakes_are_said_in_one_line(tmp_path, changes, message):
+    arguments = {"recipes": ["gan"], "data": "fashion-mnist-mini", "seeds": 1, **SMALL, **changes}
+    with pytest.raises(UserError, match=message):
+        c.compare(out=tmp_path, say=lambda text: None, **arguments)
+
+
+def test_without_ray_it_is_said_how_to_get_it(tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"pip install ganforge\[sweep\]"):
+        c.compare(["gan"], "fashion-mnist-mini", out=tmp_path, ray="local", say=print, **SMALL)
+
+
+# -- tables -----------------------------------------------------------------------------
+def test_rows_are_means_over_seeds_best_first():
+    made = [
+        result("gan", 0, 30.0), result("gan", 1, 34.0, "collapse"),
+        result("r3gan", 0, 12.0), result("r3gan", 1, 90.0, reason="request"),
+    ]  # fmt: skip
+    first, second = c.rows(made)
+    assert (first["variant"].split()[0], first["mean"], first["cut"]) == ("r3gan", 12.0, 1)
+    assert first["deviation"] is None
+    assert (second["mean"], second["best"], second["worst"]) == (32.0, 30.0, 34.0)
+    assert second["deviation"] == pytest.approx(2.828, abs=1e-3)
+    assert second["lost"] == 1
+
+
+def test_tables_say_the_protocol(tmp_path):
+    (tmp_path / "results").mkdir()
+    made = [result("gan", 0, 30.0), result("r3gan", 0, 12.0)]
+    for r in made:
+        Image.new("L", (64, 64)).save(tmp_path / "results" / f"{c._job(r).name}.png")
+    c.write_tables(made, tmp_path, "mini")
+    text = (tmp_path / "comparison.md").read_text()
+    assert "lite features, 100 samples against 100 of mini@test; lower is better" in text
+    assert "after 128 images of training; real data reach 8" in text
+    assert text.index("r3gan") < text.index("| gan")
+    read = list(csv.DictReader(io.StringIO((tmp_path / "comparison.csv").read_text())))
+    assert [r["mean"] for r in read] == ["12.0", "30.0"]
+    page = (tmp_path / "comparison.html").read_text()
+    assert page.count("<img") == 2
+    assert page.count("<polyline") == 2
+
+
+def test_results_of_different_protocols_are_not_compared_silently(tmp_path):
+    (tmp_path / "results").mkdir()
+    made = [result("gan", 0), result("r3gan", 0, n_fake=50)]
+    found = c.write_tables(made, tmp_path, "mini")
+    assert found["differences"] == ["generated samples: 100 against 50"]
+    for kind in ("md", "html"):
+        assert "may not be compared" in (tmp_path / f"comparison.{kind}").read_text()
+
+
+# -- cutting ----------------------------------------------------------------------------
+def test_the_hopeless_are_asked_to_stop(tmp_path):
+    cutter = c.Cutter(tmp_path)
+    jobs = [job(seed=s, images=6400) for s in range(4)]
+    for j, level in zip(jobs, (0.1, 0.12, 0.11, 5.0), strict=True):
+        run = Run.create(tmp_path / "runs" / j.name, {"recipe": "gan"})
+        for i in range(1, 6):
+            kid = {"value": level / i, "low": 0.0, "high": 1.0}
+            run.append({"step": i, "images": 640 * i, "seconds": i, "score": {"kid": kid}})
+    for j in jobs[:3]:
+        assert cutter.look([j]) == []
+        cutter.done(j)
+    assert cutter.look([jobs[3]]) == [jobs[3].name]
+    (asked,) = Run(tmp_path / "runs" / jobs[3].name).take_requests()
+    assert asked["kind"] == "stop"
