@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 MINUTES ?= 2
 
-.PHONY: demo test lint types check proofs headlines tables clean
+.PHONY: demo test lint types check modes clean
 
 demo: $(VENV)/.installed
 	$(BIN)/ganforge train fashion-mnist-mini --run runs/demo --minutes $(MINUTES)
@@ -20,8 +20,8 @@ types: $(VENV)/.tested
 
 check: lint types test
 
-proofs: $(VENV)/.tested
-	$(BIN)/python -m pytest -m long
+modes: $(VENV)/.tested
+	$(BIN)/python benchmarks/modes.py r3gan gan --seeds 10
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ganforge needs Python 3.11 or newer: make PYTHON=python3.11")'

@@ -34,15 +34,16 @@ def code_hash(recipe: str) -> str:
 
 
 def run(recipe: str, toy: str, seed: int) -> dict:
+    from ganforge import recipes
     from ganforge.sitting import Budget
-    from ganforge.toys import play
+    from ganforge.toys import NETWORKS, play
 
     path, mark = RESULTS / f"{recipe}-{toy}-{seed}.json", code_hash(recipe)
     if path.exists():
         kept = json.loads(path.read_text())
         if kept["code"] == mark:
             return kept
-    horizon = 700_000
+    horizon = recipes.recipe(recipe).toy.get("horizon", NETWORKS["horizon"])
     found = play(toy, recipe, seed=seed, budget=Budget(images=horizon, minutes=MINUTES))
     found |= {"toy": toy, "code": mark}
     RESULTS.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,6 @@ recipe = Recipe(
         "betas": (0.0, 0.99),
         "ema": 20000.0,
     },
-    toy={"lr": 2e-3, "gamma": 0.005, "rate_end": 0.01, "horizon": 700_000},
+    toy={"lr": 3e-3, "gamma": 0.005, "rate_end": 0.1, "horizon": 1_100_000},
     about="The modern choice: no tricks, covers its data, does not collapse.",
 )
