@@ -9,6 +9,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
+
+# The same examples on every machine, however slow it is.
+settings.register_profile("seeded", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("seeded")
 
 
 @pytest.fixture(autouse=True)
