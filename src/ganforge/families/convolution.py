@@ -93,7 +93,7 @@ def _columns(x: Tensor, geo: Geometry) -> Tensor:
 
 
 def _spread(cols: Tensor, geo: Geometry) -> Tensor:
-    """The adjoint: (N * places, taps * C) summed into (N, C, *large)."""
+    """The adjoint: (N * places, taps * C) summed into (N, C, *large), part of larger memory."""
     if geo.pointwise:
         return _maps(cols, len(cols) // math.prod(geo.small), geo.large)
     (kh, kw), (sh, sw), (ph, pw), (h, w) = geo.taps, geo.stride, geo.padding, geo.small
@@ -106,9 +106,11 @@ def _spread(cols: Tensor, geo: Geometry) -> Tensor:
     y = cols.new_zeros(n, rows, sh, width, sw, c)
     for i in range(qh):
         for j in range(qw):
-            y[:, i : i + h, :, j : j + w] += cols[:, :, :, i, :, j].permute(0, 1, 3, 2, 4, 5)
+            reached, part = y[:, i : i + h, :, j : j + w], cols[:, :, :, i, :, j]
+            part = part.permute(0, 1, 3, 2, 4, 5)
+            reached.add_(part) if i or j else reached.copy_(part)
     y = y.view(n, rows * sh, width * sw, c)[:, ph : ph + geo.large[0], pw : pw + geo.large[1]]
-    return y.contiguous().permute(0, 3, 1, 2)
+    return y.permute(0, 3, 1, 2)
 
 
 def _matrix(w: Tensor, geo: Geometry) -> Tensor:
@@ -264,6 +266,13 @@ class _Transposition(_Form):
         return _Weighting(channels_last(g), self.a, None, self.geo)()
 
 
+class _DenseTransposition(_Transposition):
+    """In memory of its own, as the layers after a layer want it; gradients go without."""
+
+    def value(self) -> Tensor:
+        return channels_last(super().value())
+
+
 class _Weighting(_Form):
     """From maps and what flows back."""
 
@@ -307,7 +316,7 @@ def transpose(
         return F.conv_transpose2d(x, w, b, stride, padding, extra)
     small, kernel = (x.shape[2], x.shape[3]), (w.shape[2], w.shape[3])
     geo = _geometry(None, small, kernel, stride, padding, 1, extra)
-    return _Transposition(channels_last(x), channels_last(w), b, geo)()
+    return _DenseTransposition(channels_last(x), channels_last(w), b, geo)()
 
 
 # -- layers. A weight is looked at once: a spectral norm iterates at each look. ---------------
