@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ganforge.data.files import Broken
+from ganforge.data.files import Broken, reason
 from ganforge.errors import UserError
 
 MAX_PIXELS = 1 << 27  # 134 million; more is taken for a decompression bomb
@@ -127,7 +127,7 @@ def decode(
     except MemoryError:
         raise Broken(f"no memory for {seen.size[0]}x{seen.size[1]} pixels") from None
     except Exception as e:  # decoders raise many kinds for broken data
-        raise Broken((str(e).splitlines() or [""])[0][:120] or type(e).__name__) from None
+        raise Broken(reason(e)) from None
     x = to_channels(x, channels)
     x = resize(x, target)
     if turn is not None:
@@ -145,8 +145,9 @@ def _open(data: bytes, name: str) -> Image.Image:
     except Image.DecompressionBombError:
         raise _bomb(name, "more than 178 million") from None
     except Exception as e:
-        reason = "it is empty" if not data else "no picture" if "identify" in str(e) else str(e)
-        raise Broken((reason.splitlines() or [""])[0][:120] or type(e).__name__) from None
+        if not data or "identify" in str(e):
+            raise Broken("no picture" if data else "it is empty") from None
+        raise Broken(reason(e)) from None
     if im.width * im.height > MAX_PIXELS:
         raise _bomb(name, f"{im.width}x{im.height}")
     return im
@@ -170,7 +171,10 @@ def _look(im: Image.Image) -> tuple[Look, int | None]:
     kinds = {"RGB": "RGB;16", "RGBA": "RGBA;16", "LA": "LA;16"}
     mode = kinds.get(raw[:-4], im.mode) if raw[-4:-1] == ";16" else im.mode
     if im.mode == "P":
-        palette = np.array(im.getpalette() or [0, 0, 0]).reshape(-1, 3)
+        try:
+            palette = np.array(im.getpalette() or [0, 0, 0]).reshape(-1, 3)
+        except Exception as e:
+            raise Broken(reason(e)) from None
         colour = bool((palette != palette[:, :1]).any())
     else:
         colour = not mode.startswith(("1", "L", "I", "F")) or mode == "LAB"
