@@ -46,7 +46,9 @@ def test_a_healthy_run_raises_no_alarm():
 def test_the_beginning_is_no_alarm():
     assert diagnose([])["verdict"] == "healthy"
     early = [at(20, **tick(20)), beat(20, diversity=0.01, lost=0.99, auc=1.0)]
-    assert diagnose(early)["verdict"] == "healthy"
+    found = diagnose(early)
+    assert found["verdict"] == "healthy"
+    assert "too early" in found["sentence"]
 
 
 @pytest.mark.parametrize(

@@ -399,7 +399,9 @@ def flat(case: Case) -> dict[str, Any] | None:
 
 
 def healthy(case: Case) -> dict[str, Any]:
-    if not case.pulses:
+    pulse = case.pulses[-1] if case.pulses else {}
+    varied = (pulse.get("diversity") or 0) > case.limits.diversity
+    if not varied or case.images < case.limits.warm_up:
         sentence = "Nothing is wrong so far; it is too early to say more."
     elif len(case.kids) >= 3 and case.improving():
         sentence = "The training is healthy: the samples are varied and still getting better."
