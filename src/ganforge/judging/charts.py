@@ -144,7 +144,7 @@ def _range(values: Sequence[float], log: bool, zero: bool) -> tuple[float, float
         q1, q9 = np.quantile(v, [0.02, 0.98])
         reach = (q9 - q1) or 1
         low, high = max(low, q1 - 0.5 * reach), min(high, q9 + 0.5 * reach)
-    if zero and low >= 0:
+    if zero and low >= 0 and not log:
         low = 0.0
     if low == high:
         low, high = (low / 2, high * 2) if log else (low - 0.5, high + 0.5)
