@@ -17,7 +17,7 @@ from ganforge.spec import Ask, Batch, Spec
 def check_objective(
     objective: Objective, family: Family, spec: Spec, *, batch_size: int = 6, seed: int = 0
 ) -> None:
-    """Play a few turns on random samples of shape `spec` and check what the trainer counts on.
+    """Play two turns on random samples of shape `spec` and check what the trainer counts on.
 
     - Each loss is a dict of finite scalars, its gradients are finite.
     - Each player moves every network that it names, and nothing moves any other.
@@ -47,18 +47,17 @@ def check_objective(
 
     fresh = copy.deepcopy((objective, nets))
     twin = copy.deepcopy((objective, nets))
-    for turn in range(2):
-        _same(
-            _turn(objective, nets, spec, batch_size, seed, turn),
-            _turn(*twin, spec, batch_size, seed, turn),
-            "the same turn again differs; draw random numbers from ganforge.draws, not torch",
-        )
+    _same(
+        _turn(objective, nets, spec, batch_size, seed, 0),
+        _turn(*twin, spec, batch_size, seed, 0),
+        "the same turn again differs; draw random numbers from ganforge.draws, not torch",
+    )
 
     fresh[0].load_state_dict(objective.state_dict())
     fresh[1].load_state_dict(nets.state_dict())
     _same(
-        _turn(objective, nets, spec, batch_size, seed, 2),
-        _turn(*fresh, spec, batch_size, seed, 2),
+        _turn(objective, nets, spec, batch_size, seed, 1),
+        _turn(*fresh, spec, batch_size, seed, 1),
         "a restored game goes on differently; keep what it remembers in buffers "
         "(register_buffer), not in plain attributes",
     )
