@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from ganforge.errors import UserError
 from ganforge.families import FAMILIES, family
 from ganforge.families.mlp import MLP
 from ganforge.objectives import OBJECTIVES, make_objective, term
-from ganforge.objectives.check import check_objective
+from ganforge.objectives.check import check_objective, random_batch
 from ganforge.objectives.latent import Latent
 from ganforge.objectives.objective import Objective, Player, Terms, TwoPlayer
 from ganforge.objectives.terms import TERMS
@@ -255,6 +256,25 @@ def test_a_penalty_takes_the_norm_that_mixes_out_of_d() -> None:
     assert norms(game) == 0
     layered = make_objective("wgan-gp", d_norm="layer")
     assert norms(layered) > 0  # layer norm keeps samples apart
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_losses_stay_precise_where_networks_compute_in_bfloat16(name: str) -> None:
+    game = make_objective(name, latent=latent_for(name))
+    nets = game.networks(family("mlp", width=16), Spec((2,), 3))
+    start = copy.deepcopy((game, nets))
+    found: list[dict[str, Tensor]] = []
+    for half, (g, n) in ((False, (game, nets)), (True, start)):
+        terms: dict[str, Tensor] = {}
+        for player in g.movers():
+            index = torch.arange(32)
+            context = torch.autocast("cpu", torch.bfloat16, enabled=half)
+            with draws.keyed(0, player.name, index), context:
+                terms |= player.loss(n, random_batch(Spec((2,), 3), index))
+        found.append(terms)
+    for key, value in found[1].items():
+        assert value.dtype == torch.float32, key
+        assert value.item() == pytest.approx(found[0][key].item(), rel=0.05, abs=0.02), key
 
 
 def test_a_term_that_the_game_has_already_is_more_of_it() -> None:

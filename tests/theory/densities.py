@@ -90,7 +90,7 @@ class Bench:
         with torch.no_grad():
             return float(self.d(self.real).mean() - self.d(self.nets["G"].x).mean())
 
-    def train(self, steps: int = 150) -> Bench:
+    def train(self, steps: int = 100) -> Bench:
         """D to its optimum, by L-BFGS on the whole density at once."""
         parameters = list(self.d.parameters())
         optimiser = torch.optim.LBFGS(

@@ -67,7 +67,8 @@ class AE(Objective):
         weight = (1 / self.count).clamp(min=self.momentum)
         code = code.to(self.mean.dtype)
         self.mean.lerp_(over_processes(code.mean(0)), weight)
-        self.square.lerp_(over_processes(code.T @ code / len(code)), weight)
+        with torch.autocast(code.device.type, enabled=False):
+            self.square.lerp_(over_processes(code.T @ code / len(code)), weight)
         covariance = self.square - self.mean.outer(self.mean)
         covariance.diagonal().mul_(1.0001).add_(1e-8)
         root, failed = torch.linalg.cholesky_ex(covariance)

@@ -202,7 +202,7 @@ class TwoPlayer(Objective):
         """The forgery of this move: G at fresh latents, the batch's labels and sources."""
 
         def forge() -> Tensor:
-            x = self.sample(nets, Ask(self.latents(b), b.label, b.source))
+            x = self.sample(nets, Ask(self.latents(b), b.label, b.source)).to(b.real.dtype)
             return x if x.requires_grad else x.requires_grad_()
 
         return b.once("fake", forge)
@@ -264,8 +264,11 @@ class TwoPlayer(Objective):
 
 
 def outputs(net: nn.Module, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
-    """All that a critic says of x: {"score", "features", and its heads}."""
-    return net.outputs(x, y)  # type: ignore[operator]
+    """All that a critic says of x: {"score", "features", and its heads}. Networks may compute
+    in half precision; losses do not."""
+    said: dict[str, Tensor] = net.outputs(x, y)  # type: ignore[operator]
+    half = (torch.bfloat16, torch.float16)
+    return {k: v.float() if v.dtype in half else v for k, v in said.items()}
 
 
 def per_sample(score: Tensor) -> Tensor:
