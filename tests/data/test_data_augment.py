@@ -85,6 +85,22 @@ def test_flip_is_of_columns() -> None:
     assert 150 < flipped.sum() < 250
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_color_is_brightness_then_saturation_then_contrast(channels: int) -> None:
+    """Against the paper's three functions, one after another."""
+    x = samples(7, channels, 6, 6)
+    with draws.keyed(0, "test", torch.arange(7)):
+        draws.uniform(7, 1)
+        u = draws.uniform(7, 3)[:, :, None, None, None]
+    y = x + (u[:, 0] - 0.5)
+    if channels == 3:
+        mean = y.mean(1, keepdim=True)
+        y = (y - mean) * (u[:, 1] * 2) + mean
+    mean = y.mean((1, 2, 3), keepdim=True)
+    y = (y - mean) * (u[:, 2] + 0.5) + mean
+    assert torch.allclose(changed("color", x), y, atol=1e-5)
+
+
 def test_color_of_grey_pictures_is_affine() -> None:
     x = samples(5, 1, 8, 8)
     y = changed("color", x)

@@ -59,12 +59,14 @@ def _color(x: Tensor, on: Tensor) -> Tensor:
     u = draws.uniform(len(x), 3, device=x.device)
     if x.dim() != 4:
         return x
-    x = x + _over((u[:, 0] - 0.5) * on, x)
-    if x.shape[1] == 3:
-        mean = x.mean(1, keepdim=True)
-        x = torch.lerp(mean, x, _over(1 + (2 * u[:, 1] - 1) * on, x))
-    mean = x.mean((1, 2, 3), keepdim=True)
-    return torch.lerp(mean, x, _over(1 + (u[:, 2] - 0.5) * on, x))
+    brightness = _over((u[:, 0] - 0.5) * on, x)
+    saturation = _over(1 + (2 * u[:, 1] - 1) * on, x) if x.shape[1] == 3 else 1.0
+    contrast = _over(1 + (u[:, 2] - 0.5) * on, x)
+    # One after another they come to this: grey(x) is each pixel's mean over the channels.
+    grey = x.mean(1, keepdim=True) if x.shape[1] == 3 else x
+    level = brightness + (1 - contrast) * grey.mean((1, 2, 3), keepdim=True)
+    y = torch.addcmul(level, x, contrast * saturation)
+    return y if x.shape[1] != 3 else y + grey * (contrast * (1 - saturation))
 
 
 def _translation(x: Tensor, on: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import sys
 import warnings
@@ -55,6 +56,7 @@ _TURNS = {
 # Of odd files it warns line by line; ours are counted and named instead. (A filter for all
 # threads: `catch_warnings` is not made for several.)
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)
