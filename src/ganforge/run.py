@@ -19,7 +19,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -271,10 +271,16 @@ class Tail:
     Args:
         path: the file, which may come, go, shrink or be replaced at any time.
         last: where given, begin within the last so many bytes instead of at the beginning.
+        parse: makes a record of a line.
     """
 
-    def __init__(self, path: Path, last: int | None = None) -> None:
-        self.path, self.last = path, last
+    def __init__(
+        self,
+        path: Path,
+        last: int | None = None,
+        parse: Callable[[bytes], dict[str, Any] | None] = parse_record,
+    ) -> None:
+        self.path, self.last, self.parse = path, last, parse
         self.behind = False
         """Whether the last `read` stopped at its limit before the file's end."""
         self._forget()
@@ -282,6 +288,13 @@ class Tail:
     def _forget(self) -> None:
         self._seen: tuple[int, ...] = ()
         self._offset, self._mark = 0, b""
+
+    def unread(self) -> int:
+        """How many bytes there are beyond those that were read."""
+        try:
+            return max(0, self.path.stat().st_size - self._offset)
+        except OSError:
+            return 0
 
     def read(self, limit: int = 1 << 22) -> tuple[bool, list[dict[str, Any]]]:
         """(again, records): the whole lines since last time, at most `limit` bytes of them,
@@ -318,7 +331,8 @@ class Tail:
         self.behind = len(chunk) == limit
         self._offset += whole
         self._mark = (self._mark + chunk[:whole])[-64:]
-        records = [r for line in chunk[:whole].split(b"\n")[cut:] if (r := parse_record(line))]
+        lines = chunk[:whole].split(b"\n")[cut:]
+        records = [r for line in lines if (r := self.parse(line)) is not None]
         return again, records
 
 

@@ -137,3 +137,17 @@ def test_a_hundred_thousand_records_answer_quickly_and_small(tmp_path):
     assert max(series["loss/D/real"]) == 96
     close = ledger.series(1000, low=50_000, high=50_400)
     assert close["step"] == list(range(50_000, 50_401))
+
+
+def test_in_a_hurry_curves_are_whole_and_some_histograms_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr("ganforge.studio.ledger.HURRY", 0)
+    fake = FakeRun(tmp_path / "r", steps=1000)
+    message = r'a message with ,"histogram":{"quoted"} in it'
+    fake.run.append(fake.record(event="save", message=message))
+    for _ in range(200):
+        fake.tick(1)
+    ledger = Ledger(fake.run)
+    ledger.update()
+    assert ledger.series(10**6)["step"] == list(range(1, 201))
+    assert 3 <= len(ledger.histograms) <= 4
+    assert ledger.notes["event"][-1]["message"] == message

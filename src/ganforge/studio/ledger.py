@@ -7,12 +7,13 @@ so that a single spike stays visible.
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any
 
 import numpy as np
 
-from ganforge.run import Run, Tail, goes_back
+from ganforge.run import Run, Tail, goes_back, parse_record
 
 AXES = ("step", "images", "seconds")
 PLAIN = frozenset((*AXES, "speed"))
@@ -21,6 +22,9 @@ MOST_NAMES = 128
 """A run has tens of series; a file that claims more is not let into memory."""
 MOST_HISTOGRAMS = 240
 MOST_NOTES = 5000
+HURRY = 1 << 21
+"""From so many unread bytes on, speed counts."""
+HISTOGRAM = re.compile(rb',"histogram":\{[^{}]*\}')
 
 
 class Columns:
@@ -72,7 +76,7 @@ class Ledger:
     """All that a run's records say, kept up to date by `update`. Safe between threads."""
 
     def __init__(self, run: Run) -> None:
-        self.tail = Tail(run.path / "records.jsonl")
+        self.tail = Tail(run.path / "records.jsonl", parse=self._parse)
         self.lock = threading.Lock()
         self.generation = 0
         """Grows whenever something that was told before no longer holds."""
@@ -82,12 +86,14 @@ class Ledger:
         self.ticks = Columns()
         self.histograms: list[dict[str, Any]] = []
         self._histogram_count, self._histogram_every = 0, 1
+        self._lines, self._hurry = 0, False
         self.notes: dict[str, list[dict[str, Any]]] = {"event": [], "score": [], "health": []}
 
     def update(self) -> None:
         """Read what is new."""
         with self.lock:
             while True:
+                self._hurry = self.tail.unread() > HURRY
                 again, records = self.tail.read()
                 if again:
                     self.generation += 1
@@ -98,6 +104,14 @@ class Ledger:
                 self.ticks.extend(rows)
                 if not self.tail.behind:
                     return
+
+    def _parse(self, line: bytes) -> dict[str, Any] | None:
+        """A line as a record. Histograms are most of a long file and few are kept: in a
+        hurry most are passed over. (Inside a JSON string their mark would be escaped.)"""
+        self._lines += 1
+        if self._hurry and self._lines % 64:
+            line = HISTOGRAM.sub(b"", line)
+        return parse_record(line)
 
     def _take(self, record: dict[str, Any], rows: list[dict[str, float]]) -> None:
         """Note a record; a tick's numbers join `rows`, which are yet to be kept."""

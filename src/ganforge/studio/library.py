@@ -131,21 +131,22 @@ class Entry:
 
     def sample(self, step: int) -> bytes:
         """The picture of one step, as it is in the run folder."""
-        return self.picture(self.run.sample_path(step))
+        return read_png(self.run.sample_path(step), self.run.path)
 
-    def picture(self, path: Path) -> bytes:
-        """A PNG below the run folder."""
-        try:
-            real = path.resolve(strict=True)
-            if not real.is_relative_to(self.run.path.resolve()) or not real.is_file():
-                raise FileNotFoundError
-            with open(real, "rb") as f:
-                data = f.read(MOST_BYTES + 1)
-        except OSError:
-            raise Problem(404, "No such picture", f"the run has no {path.name}") from None
-        if len(data) > MOST_BYTES or not data.startswith(PNG):
-            raise Problem(404, "No such picture", f"{path.name} is not a whole PNG")
-        return data
+
+def read_png(path: Path, folder: Path) -> bytes:
+    """A PNG that lies below a folder: links that lead out of it are not followed."""
+    try:
+        real = path.resolve(strict=True)
+        if not real.is_relative_to(folder.resolve()) or not real.is_file():
+            raise FileNotFoundError
+        with open(real, "rb") as f:
+            data = f.read(MOST_BYTES + 1)
+    except OSError:
+        raise Problem(404, "No such picture", f"there is no {path.name}") from None
+    if len(data) > MOST_BYTES or not data.startswith(PNG):
+        raise Problem(404, "No such picture", f"{path.name} is not a whole PNG")
+    return data
 
 
 def state_of(

@@ -22,7 +22,7 @@ from starlette.responses import FileResponse, StreamingResponse
 
 from ganforge import __version__
 from ganforge.errors import UserError
-from ganforge.studio import problems
+from ganforge.studio import compared, problems
 from ganforge.studio.actions import Actions
 from ganforge.studio.explore import Explorer, Point, Wanted
 from ganforge.studio.guard import Guard, is_loopback
@@ -189,6 +189,18 @@ def create_app(
     @app.post("/api/explore/{key}/neighbours")
     def explore_neighbours(key: str, asked: Neighbourly) -> dict[str, Any]:
         return explorer.neighbours(key, asked.step, asked.point)
+
+    @app.get("/api/comparisons")
+    def comparisons() -> dict[str, Any]:
+        return {"comparisons": compared.listed(library)}
+
+    @app.get("/api/comparisons/{key}")
+    def comparison(key: str) -> dict[str, Any]:
+        return compared.compared(library, key)
+
+    @app.get("/api/comparisons/{key}/{file}.png")
+    def comparison_shot(key: str, file: str) -> Response:
+        return png(compared.shot(library, key, file))
 
     @app.post("/api/lab")
     def lab_open(body: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,16 @@ const MOST = 8;
 
 export default function Compare({ name, query }) {
   useSettings();
+  return name ? html`<${Made} name=${name} />` : html`<${Choose} query=${query} />`;
+}
+
+function Choose({ query }) {
   const [list, setList] = useState(null);
-  useEffect(() => { attempt(async () => setList((await json("/api/runs")).runs)); }, []);
+  const [made, setMade] = useState([]);
+  useEffect(() => {
+    attempt(async () => setList((await json("/api/runs")).runs));
+    attempt(async () => setMade((await json("/api/comparisons")).comparisons));
+  }, []);
   const keys = (query.get("runs") ?? "").split(",").filter(Boolean).slice(0, MOST);
   if (!list) return html`<p class="empty">${t("loading")}</p>`;
   const toggle = (key) => {
@@ -16,9 +24,34 @@ export default function Compare({ name, query }) {
     go("/compare" + (now.length ? "?runs=" + now.map(path).join(",") : ""));
   };
   return html`<${Head} title=${t("page.compare")} lede=${t("compare.lede")} />
+    ${made.length > 0 && !keys.length && html`<section class="card made"><h2>${t("compare.made")}</h2><ul class="plainlist">${made.map((m) => html`<li key=${m.key}><${Link} to=${"/compare/" + path(m.key)}>${m.name}<//> <span class="sub">${t("compare.madeOf", { n: m.variants, r: m.results, data: m.data })}</span></li>`)}</ul></section>`}
     <details class="card" open=${keys.length < 2}><summary>${t("compare.choose", { n: keys.length, most: MOST })}</summary>
       <div class="chips">${list.map((r) => html`<button key=${r.key} aria-pressed=${keys.includes(r.key)} disabled=${!keys.includes(r.key) && keys.length >= MOST} onClick=${() => toggle(r.key)}>${r.name}</button>`)}</div></details>
     ${keys.length > 0 && html`<${Side} keys=${keys} list=${list} />`}`;
+}
+
+// What `ganforge compare` made.
+function Made({ name }) {
+  const [c, setC] = useState(null);
+  const [trouble, setTrouble] = useState("");
+  useEffect(() => { json(`/api/comparisons/${path(name)}`).then(setC, (e) => setTrouble(e.message)); }, [name]);
+  const [hidden, setHidden] = useState([]);
+  if (trouble) return html`<${Head} title=${t("page.compare")} /><p class="empty" role="alert">${trouble}</p>`;
+  if (!c) return html`<p class="empty">${t("loading")}</p>`;
+  const metric = c.rows[0]?.metric ?? "";
+  const shown = c.curves.filter((v) => !hidden.includes(v.variant)).slice(0, MOST);
+  const lines = shown.map((v) => ({ name: v.variant, v }));
+  const curve = merged(lines, "x", ({ v }) => [v.x, { values: v.mean, low: v.low, high: v.high }]);
+  const best = c.rows[0]?.variant;
+  const seeds = [...new Set(c.shots.map((s) => s.seed))];
+  return html`<${Head} title=${c.name} crumb=${html`<${Link} to="/compare">${t("page.compare")}<//>`} lede=${html`<span lang="en">${c.said}</span>`} />
+    ${c.differences.length > 0 && html`<div class="card verdict warn" role="alert"><p class="sentence">${t("compare.apart")}</p><ul>${c.differences.map((d) => html`<li key=${d} lang="en">${d}</li>`)}</ul></div>`}
+    <section class="card"><div class="scroll tall" tabindex="0" role="region" aria-label=${t("compare.table")}><table class="numbers"><thead><tr><th>${t("compare.recipe")}</th>${["seeds", "mean", "deviation", "best", "worst", "coverage", "lost", "images_per_s", "memory_mib"].map((k) => html`<th key=${k} class="num">${k === "mean" ? metric : t("compare." + k)}</th>`)}</tr></thead>
+      <tbody>${c.rows.map((r) => html`<tr key=${r.variant} class=${r.variant === best ? "first" : ""}><th scope="row">${r.variant}</th>${["seeds", "mean", "deviation", "best", "worst", "coverage", "lost", "images_per_s", "memory_mib"].map((k) => html`<td key=${k} class="num">${k === "lost" && r.lost ? html`<span class="badge bad">${r.lost}</span>` : number(r[k])}</td>`)}</tr>`)}</tbody></table></div></section>
+    ${c.curves.length > 0 && html`<div class="spaced"><div class="chips" role="group" aria-label=${t("compare.shown")}>${c.curves.length > 2 && c.curves.map((v) => html`<button key=${v.variant} aria-pressed=${shown.includes(v)} onClick=${() => setHidden(hidden.includes(v.variant) ? hidden.filter((h) => h !== v.variant) : [...hidden, v.variant])}>${v.variant}</button>`)}</div>
+      <div class="spaced"><${Chart} x=${curve.x} series=${curve.series} title=${t("compare.kid")} note=${t("compare.band")} xLabel=${t("axis.seconds")} xTime=${duration} height=${300} log /></div></div>`}
+    <div class="grids">${c.rows.flatMap((r) => seeds.slice(0, 1).map((seed) => c.shots.find((s) => s.variant === r.variant && s.seed === seed) ?? c.shots.find((s) => s.variant === r.variant)).filter(Boolean)).map((s) => html`<figure key=${s.file} class="card"><figcaption><b>${s.variant}</b> <span class="sub">${t("explore.seed")} ${s.seed}</span></figcaption>
+      <div class="picture"><img loading="lazy" src=${`/api/comparisons/${path(name)}/${path(s.file)}.png`} alt=${t("compare.gridAlt", { name: s.variant })} /></div></figure>`)}</div>`;
 }
 
 function Side({ keys, list }) {
