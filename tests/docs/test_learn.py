@@ -8,9 +8,9 @@ import re
 from typing import Any
 
 import pytest
-from docpages import Block, execute, missing_quotes, page, quotes
+from docpages import Block, blocks, execute, missing_quotes, page, quotes
 
-ENGLISH = "docs/learn.md"
+ENGLISH, CHINESE = "docs/learn.md", "docs/learn.zh-CN.md"
 GAN = "src/ganforge/objectives/gan.py"
 
 
@@ -23,7 +23,7 @@ def test_snippets_run_and_print_what_the_page_says() -> None:
     assert names["value"] == pytest.approx(-1.1635, abs=2e-3)
 
 
-@pytest.mark.parametrize("name", [ENGLISH])
+@pytest.mark.parametrize("name", [ENGLISH, CHINESE])
 def test_quoted_lines_stand_in_the_source(name: str) -> None:
     text = page(name)
     assert sum(len(runs) for _, runs in quotes(text)) >= 10
@@ -48,6 +48,24 @@ def test_lines_out_of_order_are_noticed() -> None:
     assert len(missing_quotes(text)) == 1
 
 
+def test_both_languages_have_the_same_snippets() -> None:
+    """The same code, whatever its comments say, with the same output; and the same chapters,
+    formulas, pictures and tables."""
+
+    def codes(name: str) -> list[tuple[str, str]]:
+        return [(b.language, _bare(b)) for b in blocks(page(name)) if b.language]
+
+    assert len(codes(ENGLISH)) > 20
+    assert codes(ENGLISH) == codes(CHINESE)
+    for pattern in (r"^#+ (?=\S)", r"\$\$.+?\$\$", r"^!\[", r"^\| --- [| -]*$", r"^\d\. \["):
+        english, chinese = (
+            [_symbols(f) for f in re.findall(pattern, page(name), re.M | re.S)]
+            for name in (ENGLISH, CHINESE)
+        )
+        assert english == chinese
+        assert english
+
+
 def test_numbers_worked_by_hand() -> None:
     """What the text says beside the snippets, computed with nothing of the package."""
     ln = math.log
@@ -63,7 +81,7 @@ def test_numbers_worked_by_hand() -> None:
         "0.3285": -ln(0.9) - ln(0.8),
         "2.08": ln(8),
     }
-    for name in (ENGLISH,):
+    for name in (ENGLISH, CHINESE):
         for text, value in by_hand.items():
             assert text in page(name)
             assert f"{value:.{len(text.partition('.')[2])}f}" == text
