@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 Watcher = Callable[[dict[str, Any]], None]
 DEFAULT_DATA = "fashion-mnist-mini"
-OPENING = ("size", "channels", "layout", "range", "holdout", "data_root")
+OPENING = ("size", "channels", "layout", "range", "holdout", "data_root", "degrade", "inputs",
+           "paired")  # fmt: skip
 
 
 def plan(
@@ -50,8 +52,17 @@ def plan(
         objective or (None if isinstance(chosen.objective, str) else chosen.objective),
         family or (None if isinstance(chosen.family, str) else chosen.family),
     )
-    options = {k: more.pop(k) for k in OPENING if more.get(k) is not None}
-    flat = dict(settings or {}) | {k: v for k, v in more.items() if v is not None}
+    flat = {
+        k: v
+        for k, v in (dict(settings or {}) | more).items()
+        if k in (settings or {}) or v is not None
+    }
+    opening = {k: v for k, v in chosen.settings.items() if k in OPENING} | flat
+    options = {k: v for k in OPENING if (v := opening.get(k)) is not None}
+    flat = {k: v for k, v in flat.items() if k not in OPENING}
+    chosen = replace(
+        chosen, settings={k: v for k, v in chosen.settings.items() if k not in OPENING}
+    )
     dataset = open_source(data, **options)
     reasons: list[str] = []
     if chosen.plan is not None:
@@ -213,10 +224,12 @@ def _sit(
 
     with _tensorboard(folder) as board:
         watchers = [board] if watch is None else [watch, board]
-        judge = Watch(dataset, held_out_of(game.config, dataset), seed=game.config.seed)
+        held_out = held_out_of(game.config, dataset)
+        judge = Watch(dataset, held_out, seed=game.config.seed)
         sitting = Sitting(
-            folder, game, trainer, budget, watchers, judge, stop_when_converged=stop_when_converged
-        )
+            folder, game, trainer, budget, watchers, judge,
+            stop_when_converged=stop_when_converged, held_out=held_out,
+        )  # fmt: skip
         folder.outcome = sitting.sit()
     if trainer.world.first:
         from ganforge.judging.report import keep_neighbours, report

@@ -12,7 +12,7 @@ from ganforge import draws
 from ganforge.config import Config
 from ganforge.errors import UserError
 from ganforge.objectives.latent import Latent
-from ganforge.objectives.objective import Family, Objective
+from ganforge.objectives.objective import Family, Objective, TwoPlayer
 from ganforge.recipes import named
 from ganforge.spec import Spec
 
@@ -73,7 +73,10 @@ def build_game(config: Config, own: Own | None = None, device: torch.device | No
     for name, weight in config.terms.items():
         from ganforge.objectives import term
 
-        objective.add(term(name, weight))
+        if weight:
+            objective.add(term(name, weight))
+    if config.pairs or config.warmup:
+        _for_sources(config, objective)
     family = _family(config, own)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(draws.key(config.seed, "networks"))
@@ -82,9 +85,39 @@ def build_game(config: Config, own: Own | None = None, device: torch.device | No
         from ganforge.data.augment import Augment, Augmented
 
         nets["D"] = Augmented(nets["D"], Augment(config.augment, config.augment_p))
+    damage = config.data_options.get("degrade")
+    if damage and "G" in nets:
+        from ganforge.data.degrade import degradation
+        from ganforge.families.blocks import Filling
+
+        if degradation(damage).fills:
+            nets["G"] = Filling(nets["G"])
     if len(spec.shape) == 3:
         nets = nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Game(config, spec, objective.to(device), nets.to(device), device)
+
+
+def _for_sources(config: Config, objective: Objective) -> None:
+    """What concerns games over sources alone.
+
+    Raises:
+        UserError: the game is none, or nobody could move while warming.
+    """
+    if config.pairs:
+        if not isinstance(objective, TwoPlayer):
+            raise UserError(
+                f"pairs=true is for a game with a D, which {config.objective!r} has not; "
+                "use --set pairs=false"
+            )
+        objective.pairs = True
+    objective.warming = config.warmup > 0
+    able = [p.name for p in objective.players() if objective.moves(p)]
+    objective.warming = False
+    if config.warmup and not able:
+        raise UserError(
+            f"warmup={config.warmup} trains by extra terms alone, and the generator of this game "
+            "has none; add one (--add l1=1), or use --set warmup=0"
+        )
 
 
 def build_trainer(game: Game, data: Source, world: World | None = None) -> Trainer:
@@ -116,6 +149,7 @@ def build_trainer(game: Game, data: Source, world: World | None = None) -> Train
         ema=c.ema,
         ema_ramp=c.ema_ramp,
         clip=c.clip,
+        warmup=c.warmup,
         precision=torch.bfloat16 if c.precision == "bf16" else None,
         world=world,
     )

@@ -242,7 +242,11 @@ def do(job: Job, folder: Path, threads: int | None = None) -> dict[str, Any]:
         "seconds": records[-1]["seconds"],
         "speed": _speed(records),
         "memory_mib": round(_peak_memory() / 2**20),
-        "curve": [[r["seconds"], r["images"], r["score"]["kid"]] for r in records if "score" in r],
+        "curve": [
+            [r["seconds"], r["images"], r["score"]["kid"]]
+            for r in records
+            if "kid" in r.get("score", {})
+        ],
         "score": score(api.load(path), reference, features=job.features, n=job.samples),
         "when": time.strftime("%Y-%m-%d"),
     }
@@ -344,7 +348,7 @@ class Cutter:
         for job in jobs:
             run = Run(self.folder / "runs" / job.name)
             for r in run.records():
-                if "score" in r:
+                if "kid" in r.get("score", {}):
                     self._report(job.name, _share(job, r), r["score"]["kid"]["value"])
             if job.name in self.trials and self.trials[job.name].should_prune():
                 run.request("stop")

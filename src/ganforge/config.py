@@ -66,6 +66,9 @@ class Config(BaseModel):
     augment: str = Field("", description="what D sees is changed by: color,translation,cutout,flip")
     augment_p: float = Field(1.0, ge=0, le=1)
 
+    pairs: bool = Field(False, description="D sees each sample together with its source")
+    warmup: int = Field(0, ge=0, description="images before D and its game join the extra terms")
+
     batch_size: int = Field(64, ge=1, description="samples of a move, over all processes")
     optimiser: Literal["adam", "rmsprop", "sgd"] = "adam"
     lr: float = Field(2e-4, gt=0)

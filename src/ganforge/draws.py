@@ -81,6 +81,11 @@ def keyed(seed: int, purpose: str, index: Tensor) -> Iterator[Draws]:
         _open.pop()
 
 
+def is_keyed() -> bool:
+    """Whether a block is open."""
+    return bool(_open)
+
+
 def uniform(n: int, *shape: int, device: torch.device | str | None = None) -> Tensor:
     """(n, *shape) float32 from U[0, 1)."""
     if not _open:

@@ -16,7 +16,7 @@ from ganforge.spec import Ask, Spec
 def exhibit(objective: Objective, spec: Spec, seed: int, device: torch.device) -> tuple[Ask, int]:
     """The fixed request whose answer is shown through a training, and its columns: 64
     latents; where there are classes, 8 of each of the first 10, a class a row."""
-    if objective.latent is None:
+    if objective.latent is None or spec.source is not None:
         return Ask(), 8
     rows = min(spec.classes, 10) or 8
     n = 1024 if len(spec.shape) == 1 else 8 * rows
@@ -25,6 +25,28 @@ def exhibit(objective: Objective, spec: Spec, seed: int, device: torch.device) -
         z = objective.latent.draw(n)
     label = (index // 8) % spec.classes if spec.classes else None
     return Ask(z.to(device), None if label is None else label.to(device)), 8
+
+
+def beside(source: Tensor, made: Tensor, real: Tensor | None, columns: int = 8) -> Tensor:
+    """Sources (N, ...) over what was made of them over the reals that belong to them, in
+    rows of `columns`; sources are enlarged and brought to as many channels."""
+    rows = [_like(source, made), made] + ([] if real is None else [_like(real, made)])
+    cut = len(made) - len(made) % columns or len(made)
+    return torch.stack([r[:cut].unflatten(0, (-1, min(columns, cut))) for r in rows], 1).flatten(
+        0, 2
+    )
+
+
+def _like(x: Tensor, made: Tensor) -> Tensor:
+    """x at the size and with the channels of `made`; a mask's channel is left out."""
+    channels = made.shape[1]
+    if x.shape[1] > channels:
+        x = x[:, :channels]
+    if x.shape[1] < channels:
+        x = x[:, :1].expand(-1, channels, *x.shape[2:])
+    if x.dim() == 4 and x.shape[2:] != made.shape[2:]:
+        x = torch.nn.functional.interpolate(x, made.shape[2:], mode="nearest")
+    return x
 
 
 def picture(x: Tensor, columns: int = 8, real: Tensor | None = None) -> Image.Image:

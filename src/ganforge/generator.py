@@ -54,7 +54,7 @@ class Generator:
         }
         self.objective.load_state_dict(own_state)
         self.nets = nets.requires_grad_(False).eval()
-        self.latent = self.objective.latent
+        self.latent = self.objective.latent if self.spec.source is None else None
 
     @property
     def step(self) -> int:

@@ -17,7 +17,7 @@ import torch
 
 from ganforge.build import Game
 from ganforge.errors import UserError
-from ganforge.gallery import exhibit, picture
+from ganforge.gallery import beside, exhibit, picture
 from ganforge.run import Outcome, Run
 from ganforge.spec import Ask
 from ganforge.training import checkpoints
@@ -79,7 +79,8 @@ class Judge(Protocol):
 
 
 class Sitting:
-    """See the module. `watchers` are called with every record that is written."""
+    """See the module. `watchers` are called with every record that is written; sources to
+    show come from `held_out`, if there is any."""
 
     def __init__(
         self,
@@ -90,7 +91,9 @@ class Sitting:
         watchers: list[Callable[[dict[str, Any]], None]] | None = None,
         judge: Judge | None = None,
         stop_when_converged: bool = False,
+        held_out: Any = None,
     ) -> None:
+        self.held_out, self.originals = held_out, None
         self.run, self.game, self.trainer, self.budget = run, game, trainer, budget
         self.watchers = watchers or []
         self.judge, self.stop_when_converged = judge, stop_when_converged
@@ -208,7 +211,7 @@ class Sitting:
             return
         try:
             aside = path.with_name(f".{path.name}")
-            picture(self.samples(), self.columns, self._reals()).save(aside, "PNG")
+            picture(self._shown(), self.columns, self._reals()).save(aside, "PNG")
             aside.replace(path)
         except OSError as e:
             raise UserError(
@@ -300,9 +303,11 @@ class Sitting:
         return None
 
     def _keep_best(self, score: dict[str, Any]) -> None:
-        """`best` is the checkpoint of the lowest quick score."""
-        best = self.run.best
-        if best is None or score["kid"]["value"] < best["score"]["kid"]["value"]:
+        """`best` is the checkpoint of the best quick score: its first number, less being
+        better but for PSNR."""
+        best, (name, now) = self.run.best, next(iter(score.items()))
+        sign = -1 if name == "psnr" else 1
+        if best is None or sign * now["value"] < sign * best["score"][name]["value"]:
             self._save()
             self.run.set_best(self.trainer.step, score)
 
@@ -343,9 +348,19 @@ class Sitting:
         if self.game.spec.source is not None:
             import numpy as np
 
-            some = self.trainer.data.batch(np.arange(min(32, len(self.trainer.data))))
-            ask = ask._replace(source=None if some.source is None else some.source)
+            data = self.held_out or self.trainer.data
+            some = data.batch(np.arange(min(24, len(data))))
+            self.originals = some.real if getattr(data, "paired", False) else None
+            source = None if some.source is None else some.source.to(self.game.device)
+            ask = ask._replace(source=source)
         return ask, columns
+
+    def _shown(self) -> torch.Tensor:
+        """The exhibit; where it starts from sources, beside them and what belongs to them."""
+        made = self.samples().float().cpu()
+        if self.ask.source is None:
+            return made
+        return beside(self.ask.source.cpu(), made, self.originals)
 
     def _reals(self) -> torch.Tensor | None:
         if len(self.game.spec.shape) > 1:

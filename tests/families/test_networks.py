@@ -9,7 +9,8 @@ from torch import nn
 
 from ganforge import draws
 from ganforge.errors import UserError
-from ganforge.families import FAMILIES, family
+from ganforge.families import FAMILIES, family, family_class
+from ganforge.families.patch import Patch, WithPatches
 
 SHAPES = [(2,), (1, 28, 28), (3, 32, 32), (3, 24, 40), (1, 17, 23), (1, 4096), (1, 8, 8, 8)]
 SMALL = {"frogs": {"width": 8}, "biggan": {"width": 4, "embedding": 4}}
@@ -87,7 +88,7 @@ def test_critics(name, shape, conditioning):
         assert list(out) == ["score", "features", "code", "label"]
         patches = out["score"].shape[1:]
         assert out["score"].shape == (N, *patches)
-        assert len(patches) == (name == "patch")
+        assert len(patches) == issubclass(family_class(name), Patch | WithPatches)
         assert out["features"].dim() == 2
         assert out["code"].shape == (N, 5)
         assert out["label"].shape == (N, 2)

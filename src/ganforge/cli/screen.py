@@ -101,6 +101,15 @@ class Progress:
                 made / self.total, f"{made} of {self.total} {self.noun}", time.monotonic() - t0
             )
 
+    def counted(self, stream: Iterable[str]) -> Iterator[str]:
+        """Show how far a stream of names has come."""
+        t0 = time.monotonic()
+        for made, name in enumerate(stream, 1):
+            yield name
+            self._show(
+                made / self.total, f"{made} of {self.total} {self.noun}", time.monotonic() - t0
+            )
+
     def _show(self, done: float, line: str, seconds: float) -> None:
         if self._bar is not None:
             self._bar.update(self._task, completed=done, description=line)

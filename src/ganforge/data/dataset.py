@@ -61,7 +61,11 @@ class Dataset:
     def batch(self, indices: np.ndarray) -> Batch:
         """The samples of these numbers: real (N, C, *space) float32 in [-1, 1] (vectors as
         they are), pictures in channels-last memory; label (N,) int64 or None."""
-        return Batch(scale(self.raw(indices)), self.label(indices))
+        return Batch(self.real(indices), self.label(indices))
+
+    def real(self, indices: np.ndarray) -> Tensor:
+        """`batch(indices).real` alone."""
+        return scale(self.raw(indices))
 
     def raw(self, indices: np.ndarray) -> np.ndarray:
         """The stored samples of these numbers, (N, *space, C)."""

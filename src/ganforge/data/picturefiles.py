@@ -51,9 +51,9 @@ class PictureSamples:
             )
         self._numbers = chosen
         labels = next((i for i, n in enumerate(files.names) if n.endswith(_LABELS)), None)
-        paths, self._splits = _take_splits(self._paths())
+        paths, self._splits = _take_splits(self.paths())
         if splits is not None:
-            said = (splits.get(p.rpartition("/")[2], OTHER) for p in self._paths())
+            said = (splits.get(p.rpartition("/")[2], OTHER) for p in self.paths())
             self._splits = np.fromiter(said, np.uint8, len(chosen))
         self.classes: list[str] = []
         self._labels: np.ndarray | None = None
@@ -65,7 +65,8 @@ class PictureSamples:
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def _paths(self) -> Iterator[str]:
+    def paths(self) -> Iterator[str]:
+        """The names of all pictures, in order."""
         return (self.files.names[i] for i in self._numbers)
 
     # -- form ---------------------------------------------------------------------------
@@ -197,7 +198,7 @@ class PictureSamples:
         if not labels:
             return [], None
         prefix = self.files.names[number].removesuffix(_LABELS)
-        names = [p.removeprefix(prefix) for p in self._paths()]
+        names = [p.removeprefix(prefix) for p in self.paths()]
         without = [n for n in names if n not in labels]
         if without:
             raise UserError(

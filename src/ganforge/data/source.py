@@ -9,6 +9,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +21,12 @@ from ganforge.data.arrays import MAX_CHANNELS, ArraySamples, held
 from ganforge.data.cifar import cifar_samples
 from ganforge.data.dataset import Dataset
 from ganforge.data.decode import EXTENSIONS
+from ganforge.data.degrade import degradation
 from ganforge.data.files import Files, Folder, Located, Tar, Zip, identity, unreadable
 from ganforge.data.names import DEFAULT, NAMES, locate_named
 from ganforge.data.packing import Progress, Raw, Wish, pack, pack_nameless
 from ganforge.data.picturefiles import PictureSamples
+from ganforge.data.sourced import HALVES, Degraded, Halves, Unpaired, partners
 from ganforge.data.store import FORMAT, TEST, TRAIN, Store, cache_folder, cached
 from ganforge.errors import UserError
 
@@ -58,6 +61,9 @@ def open_source(
     data_root: str | Path | None = None,
     cache: str | Path | None = None,
     progress: Progress | None = None,
+    degrade: str | None = None,
+    inputs: str | None = None,
+    paired: bool = True,
 ) -> Dataset:
     """Open a source: pack it once into the cache, and give batches by index.
 
@@ -75,10 +81,53 @@ def open_source(
         data_root: where sets that are known by name may lie.
         cache: folder for packed data; default $GANFORGE_CACHE or ~/.cache/ganforge.
         progress: called with (done, of how many) while packing.
+        degrade: how `Batch.source` is made of each sample; see `ganforge.data.degrade`.
+        inputs: where `Batch.source` comes from: "left" or "right", the other half being the
+            sample; or a source, brought to the samples' size.
+        paired: whether the inputs belong to the samples: by the name of their files, or
+            where they have none by number.
 
     Raises:
         UserError: it does not exist, cannot be read, or does not fit what is asked.
     """
+    opened = partial(
+        _open, layout=layout, range=range, data_root=data_root, cache=cache, progress=progress
+    )
+    if inputs in HALVES:
+        return Halves(opened(source, _doubled(size), channels, split, holdout)[0], inputs)
+    target, names = opened(source, size, channels, split, holdout)
+    if degrade and inputs:
+        raise UserError(
+            f"degrade={degrade} and inputs={inputs} both say what the sources are; give one"
+        )
+    if degrade:
+        return Degraded(target, degradation(degrade))
+    if not inputs:
+        return target
+    size = size if len(target.shape) != 3 else list(target.shape[1:])
+    if not paired:
+        place = parse(inputs)
+        text = inputs if place.split is None else inputs.rpartition("@")[0]
+        chosen = place.split if place.split not in (None, "train") else target.split
+        return Unpaired(target, opened(text, size, channels, chosen, holdout)[0])
+    other, other_names = opened(inputs, size, channels, "all", None)
+    return partners(target, names(), other, other_names())
+
+
+def _open(
+    source: Any,
+    size: int | str | Sequence[int] | None,
+    channels: int | None,
+    split: str | None,
+    holdout: float | None,
+    *,
+    layout: str | None,
+    range: str | Sequence[float] | None,
+    data_root: str | Path | None,
+    cache: str | Path | None,
+    progress: Progress | None,
+) -> tuple[Dataset, Callable[[], list[str] | None]]:
+    """The samples, and what gives the names of all in the store (None where they have none)."""
     wish = wished(size, channels, layout, range)
     folder = cache_folder(cache)
     address, found = find(source, split, data_root, folder)
@@ -88,7 +137,23 @@ def open_source(
         store = cached(
             folder, _key(found, wish), lambda path: pack(found.open(), wish, path, progress)
         )
-    return view(store, address, found.name, check_holdout(holdout), folder)
+    data = view(store, address, found.name, check_holdout(holdout), folder)
+
+    def names() -> list[str] | None:
+        broken = {b["file"] for b in store.report["unreadable"]}
+        raw = found.open()
+        read = raw.paths() if isinstance(raw, PictureSamples) else None
+        return None if read is None else [n for n in read if n not in broken]
+
+    return data, names
+
+
+def _doubled(size: int | str | Sequence[int] | None) -> tuple[int, int]:
+    """The size of two pictures side by side."""
+    one = parse_size(size)
+    if one is None:
+        raise UserError("side-by-side pictures need the size of one half: say --size 64 or HxW")
+    return one[0], 2 * one[1]
 
 
 def find(
@@ -288,9 +353,9 @@ def select(n: int, keep: Callable[[slice], np.ndarray], folder: Path) -> Any:
 
 def class_number(classes: Sequence[str], wanted: str, name: str) -> int:
     """The number of a class by its name (case does not matter) or its number."""
-    lower = [c.lower() for c in classes]
-    if wanted.lower() in lower:
-        return lower.index(wanted.lower())
+    lower = [c.lower().replace("-", " ") for c in classes]
+    if wanted.lower().replace("-", " ") in lower:
+        return lower.index(wanted.lower().replace("-", " "))
     if wanted.isdecimal() and int(wanted) < len(classes):
         return int(wanted)
     have = ", ".join(classes[:20]) if classes else "none: it has no labels"

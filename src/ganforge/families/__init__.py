@@ -29,6 +29,7 @@ FAMILIES: dict[str, str] = {
         "unet": "UNet",
         "srresnet": "SRResNet",
         "patch": "Patch",
+        "johnson": "Johnson",
     }.items()
 }
 """Name to where its class is; imported when asked for."""

@@ -86,9 +86,12 @@ class Family:
         return getattr(cls, method) is not getattr(Family, method)
 
     def _lacks(self, method: str) -> NoReturn:
+        hint = ""
+        if method == "generator" and self.has("translator"):
+            hint = "; or, for it translates, say from what: --set degrade=noise:25 or inputs=SOURCE"
         raise UserError(
             f"family {self.title()!r} has no {method}; use --set family=NAME with one of "
-            f"{', '.join(having(method))}"
+            f"{', '.join(having(method))}{hint}"
         )
 
     def space(self, shape: tuple[int, ...], method: str, smallest: int = 1) -> tuple[int, ...]:

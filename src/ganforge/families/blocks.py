@@ -292,6 +292,18 @@ def bounded(x: Tensor) -> Tensor:
     return x + (x.clamp(-1, 1) - x).detach()
 
 
+class Filling(nn.Module):
+    """A translator that changes its source in the holes alone: the source's last channel is
+    a mask, above 0 in holes."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, source: Tensor) -> Tensor:
+        return torch.where(source[:, -1:] > 0, self.net(source), source[:, :-1])
+
+
 # -- spectral norm --------------------------------------------------------------------------
 def spectralise(net: nn.Module) -> None:
     """Give every weight of a network spectral norm 1 (Miyato et al. 2018, arXiv

@@ -70,6 +70,30 @@ class PatchCritic(Critic):
         return score + (self.embed(y) * phi.flatten(2).mean(2)).sum(1, keepdim=True)
 
 
+class WithPatches(Family):
+    """A family of translators, whose critic is a PatchGAN.
+
+    Attributes:
+        width: channels of the translator, and of the critic where `critic_width` is None.
+        critic_width: channels of the critic.
+        patch: strided convolutions of the critic; see `Patch`.
+    """
+
+    width: int
+    critic_width: int | None
+    patch: int
+
+    def critic(
+        self,
+        shape: tuple[int, ...],
+        classes: int = 0,
+        heads: Mapping[str, int] | None = None,
+        norm: str | None = "family",
+    ) -> nn.Module:
+        judges = Patch(self.critic_width or self.width, self.patch)
+        return judges.critic(shape, classes, heads, norm)
+
+
 class Patch(Family):
     """Critics of sides of 8 or more, in 1, 2 or 3 dimensions.
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganforge.errors import UserError
-from ganforge.families.base import Family
 from ganforge.families.blocks import (
     BatchNorm,
     bounded,
@@ -21,6 +20,7 @@ from ganforge.families.blocks import (
     pixel_shuffle,
     up,
 )
+from ganforge.families.patch import WithPatches
 
 
 class Residual(nn.Module):
@@ -108,14 +108,16 @@ class Translation(nn.Module):
         return bounded(base + x)
 
 
-class SRResNet(Family):
-    """Translators that enlarge 1 to 16 times (products of 2 and 3).
+class SRResNet(WithPatches):
+    """Translators that enlarge 1 to 16 times (products of 2 and 3), with PatchGAN's critic.
 
     Args:
         width: channels.
         depth: residual blocks (16 in SRGAN), or RRDBs (23 in ESRGAN).
         block: "residual" or "rrdb".
         norm: batch norm in residual blocks, as SRGAN had; later work drops it.
+        critic_width: channels of the critic; `width` where not given.
+        patch: strided convolutions of the critic.
     """
 
     def __init__(
@@ -124,7 +126,10 @@ class SRResNet(Family):
         depth: int = 8,
         block: Literal["residual", "rrdb"] = "residual",
         norm: Literal["none", "batch"] = "none",
+        critic_width: int | None = None,
+        patch: int = 3,
     ) -> None:
+        self.critic_width, self.patch = critic_width, patch
         self.width, self.depth, self.block, self.norm = width, depth, block, norm
 
     def translator(self, source: tuple[int, ...], shape: tuple[int, ...]) -> nn.Module:

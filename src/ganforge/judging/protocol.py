@@ -30,6 +30,7 @@ from ganforge.judging.features import (
 )
 from ganforge.judging.samples import Given, Made, Maker, Rows, Samples
 from ganforge.judging.store import digest, in_chunks, remembered
+from ganforge.spec import Ask
 
 FORMAT = 1
 """Of the metrics' definitions: scores of different formats are not compared."""
@@ -157,9 +158,14 @@ def score(
     config = getattr(fake, "config", None)
     if trained_on is None and isinstance(config, Mapping):
         trained_on = feature_network_in(config)
+    faith: dict[str, Any] = {}
+    if metrics is None and isinstance(fakes, Made) and getattr(reals.dataset, "paired", False):
+        faith = _faithful(judge, fakes, fake, chosen, say)
     return {
-        "metrics": {k: v.plain(floors.get(k)) for k, v in found.items()},
+        "metrics": faith.get("metrics", {}) | {k: v.plain(floors.get(k)) for k, v in found.items()},
+        **({"baselines": faith["baselines"]} if faith else {}),
         "protocol": {
+            **({"fidelity": faith["protocol"]} if faith else {}),
             "format": FORMAT,
             "features": features.describe(),
             "reference": reals.describe(),
@@ -175,11 +181,52 @@ def score(
             if trains is not None
             else "one half of the reference against the other",
             "omitted": omitted,
-            "warnings": warnings(features, real, trained_on),
+            "warnings": [*warnings(features, real, trained_on), *faith.get("warnings", [])],
             "versions": versions(),
             "seconds": round(time.monotonic() - began, 1),
         },
     }
+
+
+def _faithful(
+    judge: Judge, fakes: Made, generator: Any, chosen: Sequence[str], say: Say | None
+) -> dict[str, Any]:
+    """How near the samples are to what they should be, beside what simple means reach."""
+    from ganforge.judging import fidelity as f
+
+    data = judge.reals.dataset
+    damage = getattr(data, "degradation", None)
+    factor = fakes.shape[1] // data.source_shape[1]  # type: ignore[index]
+    crop = factor if factor > 1 else 0
+    maps, name, warned = None, None, []
+    if fakes.shape[0] in (1, 3):
+        maps, name, warned = f.judging_maps("perceptual" in generator.config.get("terms", {}))
+    masked = damage is not None and damage.masks
+    n, known = min(len(fakes), len(judge.reals)), set(fakes.shape[1:])
+
+    def measured(make: Callable[[Tensor], Tensor]) -> tuple[dict[str, m.Value], Tensor]:
+        return f.fidelity(make, judge.reals.batch, n, crop=crop, masked=masked, maps=maps)
+
+    values, _ = measured(lambda s: generator.make(Ask(source=s)))
+    beside: dict[str, dict[str, float]] = {}
+    for label, restore in (f.baselines(damage) if damage is not None else {}).items():
+        if say is not None:
+            say(f"baseline {label}", 0, n)
+        theirs, made = measured(restore)
+        row = {k: v.value for k, v in theirs.items()}
+        if {"frechet"} & set(chosen) and len(made) >= m.FEWEST:
+            got, _ = judge.measure(judge.features(made), ["frechet"])
+            row |= {k: v.value for k, v in got.items()}
+        beside[label] = row
+    return {
+        "metrics": {k: v.plain() for k, v in values.items()},
+        "baselines": beside,
+        "warnings": warned,
+        "protocol": {
+            "crop": crop, "n": n, "side": sorted(known), "levels": 256, "perceptual": name,
+            "luma": "Rec. 601, full range", "ssim": "Gaussian window of 11, sigma 1.5",
+        },
+    }  # fmt: skip
 
 
 def make_features(

@@ -140,13 +140,13 @@ def _numbers(
     if speeds:
         out.append(("images a second", short(float(np.median(speeds)))))
     scores = [r for r in records if "score" in r]
-    for name, better in (("kid", min), ("coverage", max)):
+    titles = {"kid": "best KID", "coverage": "best coverage", "psnr": "best PSNR (dB)"}
+    for name, better in (("kid", min), ("coverage", max), ("psnr", max)):
         known = [(r["score"][name], r["step"]) for r in scores if r["score"].get(name)]
         known = [(v, step) for v, step in known if v.get("value") is not None]
         if known:
             value, step = better(known, key=lambda pair: pair[0]["value"])
-            title = {"kid": "best KID", "coverage": "best coverage"}[name]
-            out.append((title, f"{_interval(value)} <small>step {step:,}</small>"))
+            out.append((titles[name], f"{_interval(value)} <small>step {step:,}</small>"))
     shape = (config.get("spec") or {}).get("shape")
     if shape:
         out.append(("a sample", " x ".join(map(str, shape))))
@@ -239,6 +239,7 @@ def _curves(records: Sequence[Mapping[str, Any]]) -> str:
         _score_chart(
             scores, "coverage", "Coverage: share of the real data reached", "higher is better"
         ),
+        _score_chart(scores, "psnr", "PSNR of held-out samples, dB", "higher is better; blur pays"),
         _group(ticks, "reading", "What D says", "D(x) of real samples, D(G(z)) of generated ones."),
         _group(ticks, "loss", "Losses, term by term", "They do not say how good the samples are."),
         _group(ticks, "grad", "Gradient norms", "", log=True),

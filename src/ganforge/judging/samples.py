@@ -50,7 +50,7 @@ class Rows:
         return self.n
 
     def at(self, start: int, count: int) -> Tensor:
-        return self.batch(start, count).real
+        return self.dataset.real(self.indices(start, count))
 
     def batch(self, start: int, count: int) -> Batch:
         """Samples with their labels and sources."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -95,6 +95,32 @@ class Quick:
         }
 
 
+class QuickFidelity:
+    """PSNR and SSIM of what is made of held-out sources, where each belongs to a sample.
+
+    Args:
+        reference: a dataset with sources.
+        n: how many.
+    """
+
+    def __init__(self, reference: Dataset, n: int = 256, seed: int = 0) -> None:
+        self.rows = Rows(reference, min(n, len(reference)), seed)
+
+    def score(self, make: Callable[[Batch], Tensor]) -> dict[str, dict[str, float]]:
+        """{"psnr": {"value", "low", "high"}, "ssim": ...}."""
+        from ganforge.judging.fidelity import measures, summary
+
+        parts = []
+        for start in range(0, len(self.rows), 64):
+            b = self.rows.batch(start, min(64, len(self.rows) - start))
+            parts.append(measures(make(b), b.real))
+        found = {k: summary(torch.cat([p[k] for p in parts])) for k in ("psnr", "ssim")}
+        return {
+            k: {"value": _short(v.value), "low": _short(v.low), "high": _short(v.high)}
+            for k, v in found.items()
+        }
+
+
 class Playing(Protocol):
     """What a watch sees of a training: see ganforge.sitting."""
 
@@ -136,7 +162,10 @@ class Watch:
         self.cost = {"pulse": 0.2, "score": 0.0}
         self.gap = {"pulse": 5.0, "score": 20.0}
         self.next = {"pulse": 5.0, "score": 15.0}
-        self.scores = self.reference.source_shape is None and len(self.reference) >= m.FEWEST
+        # Where sources belong to samples, nearness is a score too; without a D the only one.
+        pictures = len(self.reference.shape) == 3
+        self.paired = getattr(self.reference, "paired", False) and pictures
+        self.scores = len(self.reference) >= m.FEWEST
 
     @property
     def spent(self) -> float:
@@ -151,6 +180,10 @@ class Watch:
     @cached_property
     def quick(self) -> Quick:
         return Quick(self.reference, self.network, seed=self.seed)
+
+    @cached_property
+    def near(self) -> QuickFidelity:
+        return QuickFidelity(self.reference, seed=self.seed)
 
     def look(self, sitting: Playing) -> Iterator[dict[str, Any]]:
         """What there is to record now: {"score": ...}, {"health": ...}, or nothing."""
@@ -170,16 +203,22 @@ class Watch:
             return False
         if what == "score" and not self.cost[what]:
             began = time.monotonic()
-            self.cost[what] = self.quick.seconds()
+            self.cost[what] = 1.0 if self.paired else self.quick.seconds()
             self.taken[what] += time.monotonic() - began
         return self.taken[what] + self.cost[what] <= self.purse[what] * seconds
 
     # -- the quick score, by the averaged networks, as they are shown ---------------------
     def _score(self, sitting: Playing) -> dict[str, Any] | None:
-        fake, _ = self.samples(sitting, sitting.trainer.ema.nets, "score", self.quick.n)
+        nets = sitting.trainer.ema.nets
+        near = {}
+        if self.paired:
+            near = self.near.score(lambda b: self._made(sitting, nets, b))
+            if "D" not in sitting.trainer.nets:
+                return {"score": near}
+        fake, _ = self.samples(sitting, nets, "score", self.quick.n)
         if not torch.isfinite(fake).all():
             return None
-        return {"score": self.quick.score(fake)}
+        return {"score": self.quick.score(fake) | near}
 
     # -- the pulse, by the networks that are being trained --------------------------------
     def _pulse(self, sitting: Playing) -> dict[str, Any]:
@@ -232,6 +271,12 @@ class Watch:
             if y is not None:
                 labels.append(y.cpu())
         return torch.cat(parts), torch.cat(labels) if labels else None
+
+    @torch.no_grad()
+    def _made(self, sitting: Playing, nets: nn.ModuleDict, batch: Batch) -> Tensor:
+        """What is made of a batch's sources, (N, *shape) on the CPU."""
+        source = _to(batch, sitting.game.device).source
+        return sitting.game.objective.sample(nets, Ask(source=source)).float().cpu()
 
     def _like(self, index: Tensor, device: Any) -> Batch:
         """Training samples of these numbers, going round."""

@@ -26,6 +26,9 @@ OBJECTIVES: dict[str, str] = {
     "began": "began:BEGAN",
     "ae": "ae:AE",
     "vae": "vae:VAE",
+    "regression": "regression:Regression",
+    "cyclegan": "cyclegan:CycleGAN",
+    "cut": "cut:CUT",
 }
 """Name to where its class is; imported when asked for."""
 

@@ -39,10 +39,12 @@ class ACGAN(GAN):
     def make_d(self, family: Family, spec: Spec) -> nn.Module:
         if not spec.classes:
             raise UserError("acgan needs classes: use --set conditioning=concat and labelled data")
-        return family.critic(spec.shape, heads={"class": spec.classes}, norm=self.critic_norm)
+        return family.critic(
+            self.judged(spec), heads={"class": spec.classes}, norm=self.critic_norm
+        )
 
     def judge(self, nets: nn.ModuleDict, x: Tensor, b: Batch) -> dict[str, Tensor]:
-        return outputs(nets["D"], x)
+        return outputs(nets["D"], self.seen(x, b))
 
     def d_loss(self, nets: nn.ModuleDict, b: Batch) -> Terms:
         assert b.label is not None

@@ -52,7 +52,9 @@ class BEGAN(TwoPlayer):
         assert self.latent is not None
         # A code as wide as the data would copy anything, and every energy would be 0.
         code = self.code or max(1, min(self.latent.width, math.prod(spec.shape) // 2))
-        return Energy(family.autoencoder(spec.shape, code), partial(mean_error, power=self.eta))
+        return Energy(
+            family.autoencoder(self.judged(spec), code), partial(mean_error, power=self.eta)
+        )
 
     def d_loss(self, nets: nn.ModuleDict, b: Batch) -> Terms:
         return {

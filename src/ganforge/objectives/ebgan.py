@@ -38,7 +38,7 @@ class EBGAN(TwoPlayer):
         self.margin, self.pulling_away = margin, pulling_away
 
     def make_d(self, family: Family, spec: Spec) -> nn.Module:
-        return Energy(family.autoencoder(spec.shape), norm_of_error)
+        return Energy(family.autoencoder(self.judged(spec)), norm_of_error)
 
     def d_loss(self, nets: nn.ModuleDict, b: Batch) -> Terms:
         margin = self.margin or 10 * math.sqrt(b.real[0].numel() / 784)

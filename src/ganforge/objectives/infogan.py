@@ -48,7 +48,7 @@ class InfoGAN(GAN):
         heads = {f"category{i}": k for i, k in enumerate(self.codes.categorical)}
         if self.codes.continuous:
             heads["continuous"] = 2 * self.codes.continuous
-        return family.critic(spec.shape, spec.classes, heads, norm=self.critic_norm)
+        return family.critic(self.judged(spec), spec.classes, heads, norm=self.critic_norm)
 
     def d_loss(self, nets: nn.ModuleDict, b: Batch) -> Terms:
         return super().d_loss(nets, b) | self.information(nets, b)

@@ -83,7 +83,7 @@ class Term(Protocol):
     player: str
     per_sample: bool
 
-    def __call__(self, game: TwoPlayer, nets: nn.ModuleDict, batch: Batch) -> Tensor: ...
+    def __call__(self, game: Objective, nets: nn.ModuleDict, batch: Batch) -> Tensor: ...
 
 
 class Objective(nn.Module):
@@ -94,9 +94,12 @@ class Objective(nn.Module):
             it before each turn, so that a weight may follow it.
         sampled: the networks that `sample` uses; only these are averaged (EMA).
         latent: the distribution of z, or None where the generator starts from a source.
+        warming: the game has not begun: what is sampled learns from its extra terms alone
+            (SRGAN's first stage), and nobody else moves; set by the trainer likewise.
     """
 
     progress: float = 0.0
+    warming: bool = False
     sampled: tuple[str, ...] = ("G",)
     latent: Latent | None = None
 
@@ -116,10 +119,32 @@ class Objective(nn.Module):
         """What the generator makes of `ask`: (N, *shape) in [-1, 1]."""
         return nets["G"](ask.latent, ask.label) if ask.source is None else nets["G"](ask.source)
 
+    def fake(self, nets: nn.ModuleDict, b: Batch) -> Tensor:
+        """The forgery of this move: `sample` at fresh latents, the batch's labels and sources."""
+
+        def forge() -> Tensor:
+            x = self.sample(nets, Ask(self.latents(b), b.label, b.source)).to(b.real.dtype)
+            return x if x.requires_grad else x.requires_grad_()
+
+        return b.once("fake", forge)
+
+    def latents(self, b: Batch) -> Tensor | None:
+        """The latents of this move, (N, width)."""
+        latent = self.latent
+        if latent is None or b.source is not None:
+            return None
+        return b.once("latents", lambda: latent.draw(len(b), b.real.device))
+
     def readings(self, batch: Batch) -> dict[str, Tensor]:
         """What to watch beside the losses: per-sample values (N,) by name, from what the
         move has computed anyway."""
         return {}
+
+    def moves(self, player: Player) -> bool:
+        """Whether a player takes part now: all do, except while warming."""
+        if not self.warming:
+            return True
+        return bool(self.terms.get(player.name)) and set(player.nets) <= set(self.sampled)
 
     def add(self, term: Term) -> None:
         """Let `term` join its player's loss."""
@@ -150,7 +175,7 @@ class Objective(nn.Module):
             return player.loss
 
         def loss(nets: nn.ModuleDict, batch: Batch) -> Terms:
-            terms = player.loss(nets, batch)
+            terms = {} if self.warming else player.loss(nets, batch)
             for t in extra:
                 # A game that has this term already gets more of it, under another name.
                 name = t.name if t.name not in terms else f"+{t.name}"
@@ -171,9 +196,12 @@ class TwoPlayer(Objective):
     Attributes:
         per_sample: the losses differentiate D sample by sample, so D gets no norm.
         squash: turns a score into what the paper calls D(x), for readings.
+        pairs: D judges a sample together with its source (Isola et al. 2017, arXiv
+            1611.07004), which joins it as more channels.
     """
 
     per_sample: bool = False
+    pairs: bool = False
 
     def __init__(
         self, latent: Latent | None = None, d_steps: int = 1, d_norm: str | None = "family"
@@ -198,25 +226,15 @@ class TwoPlayer(Objective):
         return score.sigmoid()
 
     # -- what they are written with -----------------------------------------------------
-    def fake(self, nets: nn.ModuleDict, b: Batch) -> Tensor:
-        """The forgery of this move: G at fresh latents, the batch's labels and sources."""
-
-        def forge() -> Tensor:
-            x = self.sample(nets, Ask(self.latents(b), b.label, b.source)).to(b.real.dtype)
-            return x if x.requires_grad else x.requires_grad_()
-
-        return b.once("fake", forge)
-
-    def latents(self, b: Batch) -> Tensor | None:
-        """The latents of this move, (N, width)."""
-        latent = self.latent
-        if latent is None or b.source is not None:
-            return None
-        return b.once("latents", lambda: latent.draw(len(b), b.real.device))
-
     def judge(self, nets: nn.ModuleDict, x: Tensor, b: Batch) -> dict[str, Tensor]:
         """All outputs of D on x."""
-        return outputs(nets["D"], x, b.label)
+        return outputs(nets["D"], self.seen(x, b), b.label)
+
+    def seen(self, x: Tensor, b: Batch) -> Tensor:
+        """What D sees of x: x, with its source where it judges pairs."""
+        if not self.pairs or b.source is None:
+            return x
+        return torch.cat([x, b.source.to(x.dtype)], 1)
 
     def judge_real(self, nets: nn.ModuleDict, b: Batch) -> dict[str, Tensor]:
         return b.once("D(x)", lambda: self.judge(nets, b.real.requires_grad_(), b))
@@ -243,7 +261,22 @@ class TwoPlayer(Objective):
         return family.generator(self.latent.width, spec.shape, spec.classes)
 
     def make_d(self, family: Family, spec: Spec) -> nn.Module:
-        return family.critic(spec.shape, spec.classes, norm=self.critic_norm)
+        return family.critic(self.judged(spec), spec.classes, norm=self.critic_norm)
+
+    def judged(self, spec: Spec) -> tuple[int, ...]:
+        """The shape of what D sees.
+
+        Raises:
+            UserError: it is to judge pairs, and there are no sources of the samples' size.
+        """
+        if not self.pairs:
+            return spec.shape
+        if spec.source is None or spec.source[1:] != spec.shape[1:]:
+            raise UserError(
+                f"pairs=true lets D see each sample {spec.shape} with its source {spec.source}, "
+                "which has to be of the same size; use --set pairs=false"
+            )
+        return (spec.shape[0] + spec.source[0], *spec.shape[1:])
 
     @property
     def critic_norm(self) -> str | None:

@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ganforge import draws
 from ganforge.errors import UserError
-from ganforge.objectives.objective import TwoPlayer, over_processes, slopes, squared_slopes
+from ganforge.objectives.objective import (
+    Objective,
+    TwoPlayer,
+    over_processes,
+    slopes,
+    squared_slopes,
+)
 from ganforge.spec import Batch
 
 
@@ -60,6 +68,16 @@ def off_diagonal(net: nn.Module) -> Tensor:
     return torch.as_tensor(total)
 
 
+def perceptual(maps: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
+    """(N,): between two lists of maps (N, C, H, W), each place brought to unit length, the
+    squared distance, averaged over places and added over depths."""
+    unit = nn.functional.normalize
+    gaps = [
+        (unit(a) - unit(b)).square().sum(1).mean((1, 2)) for a, b in zip(maps, others, strict=True)
+    ]
+    return torch.stack(gaps).sum(0)
+
+
 # -- the terms ------------------------------------------------------------------------------
 class Term(nn.Module):
     """A weighted term of `player`'s loss; see `ganforge.objectives.objective.Term`. Its
@@ -80,10 +98,10 @@ class Term(nn.Module):
             raise UserError(f"--add {self.name}={weight} does not fit; give a weight of 0 or more")
         self.weight = weight
 
-    def value(self, game: TwoPlayer, nets: nn.ModuleDict, b: Batch) -> Tensor:
+    def value(self, game: Any, nets: nn.ModuleDict, b: Batch) -> Tensor:
         raise UserError(f"{type(self).__name__} does not define value(game, nets, batch)")
 
-    def forward(self, game: TwoPlayer, nets: nn.ModuleDict, batch: Batch) -> Tensor:
+    def forward(self, game: Objective, nets: nn.ModuleDict, batch: Batch) -> Tensor:
         return self.weight * self.value(game, nets, batch)
 
 
@@ -171,23 +189,68 @@ class Orthogonal(Term):
         return torch.stack([off_diagonal(nets[k]) for k in game.sampled]).sum()
 
 
-class L1(Term):
-    """E |x - G(source)|, for games whose reals belong to their sources. Isola et al. 2016,
-    arXiv 1611.07004."""
+class Fidelity(Term):
+    """A distance between what G makes of a source and the real that belongs to it."""
 
-    name, player = "l1", "G"
+    player, two_player = "G", False
 
-    def value(self, game: TwoPlayer, nets: nn.ModuleDict, b: Batch) -> Tensor:
+    def value(self, game: Objective, nets: nn.ModuleDict, b: Batch) -> Tensor:
         if b.source is None:
             raise UserError(
-                "term 'l1' compares a forgery with the real it was made from, and this game starts "
-                "from noise; drop it, or train on data with a source for each sample"
+                f"term {self.name!r} compares a forgery with the real it was made from, and this "
+                "game starts from noise; drop it, or train on data with a source for each sample"
             )
-        return (game.fake(nets, b) - b.real.detach()).abs().mean()
+        return self.distance(game.fake(nets, b), b.real.detach())
+
+    def distance(self, fake: Tensor, real: Tensor) -> Tensor:
+        raise UserError(f"{type(self).__name__} does not define distance(fake, real)")
+
+
+class L1(Fidelity):
+    """E |x - G(source)|. Isola et al. 2016, arXiv 1611.07004."""
+
+    name = "l1"
+
+    def distance(self, fake: Tensor, real: Tensor) -> Tensor:
+        return (fake - real).abs().mean()
+
+
+class Charbonnier(Fidelity):
+    """E sqrt((x - G(source))^2 + eps^2), smooth where L1 has a kink. Lai et al. 2017, arXiv
+    1704.03915."""
+
+    name, eps = "charbonnier", 1e-3
+
+    def distance(self, fake: Tensor, real: Tensor) -> Tensor:
+        return ((fake - real).square() + self.eps**2).sqrt().mean()
+
+
+class Perceptual(Fidelity):
+    """The mean squared distance between maps of a network that knows photographs, each place
+    brought to unit length, over four depths (Johnson et al. 2016, arXiv 1603.08155; unit
+    length: Zhang et al. 2018, arXiv 1801.03924). The network is EfficientNet-Lite0, whose
+    weights come with a package. Grey or colour pictures."""
+
+    name = "perceptual"
+
+    def __init__(self, weight: float) -> None:
+        super().__init__(weight)
+        self.network: list[nn.Module] = []  # in a list: it is nobody's state
+
+    def distance(self, fake: Tensor, real: Tensor) -> Tensor:
+        from ganforge.families.lite import Depths
+
+        if not self.network:
+            self.network.append(Depths(0))
+        net = self.network[0].to(fake.device)
+        with torch.no_grad():
+            theirs = net(real)
+        return perceptual(net(fake), theirs).mean()
 
 
 TERMS: dict[str, type[Term]] = {
-    t.name: t for t in (R1, R2, GP, DataGP, LeCam, PullingAway, Orthogonal, L1)
+    t.name: t
+    for t in (R1, R2, GP, DataGP, LeCam, PullingAway, Orthogonal, L1, Charbonnier, Perceptual)
 }
 
 

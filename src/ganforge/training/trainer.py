@@ -63,6 +63,7 @@ class Trainer:
         rate_end: the rates' final value as a share of the initial one, by a cosine.
         ema: half-life in images of the sampled networks' average.
         clip: bound of each gradient component, or None.
+        warmup: images before the game begins; see `Objective.warming`.
         precision: torch.bfloat16 for autocast, or None.
     """
 
@@ -80,12 +81,14 @@ class Trainer:
         ema: float = 10_000,
         ema_ramp: float = 0.05,
         clip: float | None = None,
+        warmup: int = 0,
         precision: torch.dtype | None = None,
         world: World | None = None,
     ) -> None:
         self.objective, self.nets, self.optimisers = objective, nets, dict(optimisers)
         self.data, self.batch_size, self.seed = data, batch_size, seed
         self.horizon, self.rate_end, self.clip, self.precision = horizon, rate_end, clip, precision
+        self.warmup = warmup
         self.world = world or World()
         self.players = objective.movers()
         self.shuffle = Shuffle(len(data), seed)
@@ -105,13 +108,17 @@ class Trainer:
         gradient norms, which cost a little and change nothing."""
         done, before = Turn(), self.images
         self.set_rates()
-        for player in self.players:
+        for player in self.movers():
             if self.step % player.every == 0:
                 for _ in range(player.steps):
                     self.move(player, done, watch)
         self.ema.update(self.images - before, self.images)
         self.step += 1
         return done
+
+    def movers(self) -> list[Player]:
+        """Who takes part now, in order; the first one's samples are counted."""
+        return [p for p in self.players if self.objective.moves(p)]
 
     def move(self, player: Player, done: Turn, watch: bool) -> None:
         """One player moves its networks down its loss; all others are frozen."""
@@ -128,7 +135,7 @@ class Trainer:
         if watch:
             grads = [p.grad for p in parameters if p.grad is not None]
             done.gradients[player.name] = nn.utils.get_total_norm(grads).item() if grads else 0.0
-            done.readings |= self.objective.readings(batch) if player is self.players[0] else {}
+            done.readings |= self.objective.readings(batch) if player is self.movers()[0] else {}
         self.optimisers[player.name].step()
         for p in parameters:
             p.grad = None
@@ -147,7 +154,7 @@ class Trainer:
         # For modules that draw from torch's own generator; ours draw from ganforge.draws.
         self._seed_torch(self.drawn + low)
         self.drawn += self.batch_size
-        if player is self.players[0]:
+        if player is self.movers()[0]:
             self.images += self.batch_size
         return to_device(batch, self._device), index.to(self._device)
 
@@ -169,6 +176,7 @@ class Trainer:
     def set_rates(self) -> None:
         """Rates and `objective.progress` are functions of the images seen."""
         self.objective.progress = t = self.progress
+        self.objective.warming = self.images < self.warmup
         factor = self.rate_end + (1 - self.rate_end) * (1 + math.cos(math.pi * t)) / 2
         for name, optimiser in self.optimisers.items():
             for base, group in zip(self._bases[name], optimiser.param_groups, strict=True):

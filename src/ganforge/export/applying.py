@@ -1,0 +1,336 @@
+"""A trained translator or restorer on whole pictures: files, folders and arrays, of any size."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from ganforge import draws
+from ganforge.data import open_source
+from ganforge.data.decode import EXTENSIONS, decode, look
+from ganforge.data.degrade import Degradation, degradation, grey, read_mask, with_holes
+from ganforge.data.files import Broken, Folder
+from ganforge.data.pictures import to_bytes
+from ganforge.errors import UserError
+from ganforge.export.samples import as_bytes
+from ganforge.gallery import beside as side_by_side
+from ganforge.generator import Generator
+
+TILE, OVERLAP = 512, 64
+ALIGNED = 64
+"""Tiles begin at multiples of this, as deep as networks halve, so that they see the same grid."""
+
+WRITABLE = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+# -- tensors --------------------------------------------------------------------------------
+def tiled(
+    net: Callable[[Tensor], Tensor], x: Tensor, tile: int = TILE, overlap: int = OVERLAP
+) -> Tensor:
+    """net(x) for x (N, C, H, W) of any size: whole where no side is longer than `tile`, else
+    in tiles whose results fade into each other over `overlap` pixels.
+
+    Raises:
+        UserError: the overlap leaves nothing of a tile.
+    """
+    h, w = x.shape[2:]
+    if max(h, w) <= tile:
+        return net(x)
+    stride = (tile - overlap) // ALIGNED * ALIGNED
+    if overlap < 0 or stride < 1:
+        raise UserError(
+            f"tiles of {tile} with an overlap of {overlap} do not advance; use --tile "
+            f"{max(128, overlap + ALIGNED)} or more, or a smaller --overlap"
+        )
+    whole: Tensor | None = None
+    weights: Tensor | None = None
+    for top in _starts(h, tile, stride):
+        for left in _starts(w, tile, stride):
+            y = net(x[:, :, top : top + tile, left : left + tile])
+            f = y.shape[2] // min(tile, h - top)
+            if whole is None or weights is None:
+                whole = y.new_zeros(len(x), y.shape[1], h * f, w * f)
+                weights = y.new_zeros(1, 1, h * f, w * f)
+            fade = _fade(top, tile, h, overlap, f)[:, None] * _fade(left, tile, w, overlap, f)
+            rows = slice(top * f, top * f + y.shape[2])
+            columns = slice(left * f, left * f + y.shape[3])
+            fade = fade[: y.shape[2], : y.shape[3]].to(y)
+            whole[:, :, rows, columns] += y * fade
+            weights[:, :, rows, columns] += fade
+    assert whole is not None
+    assert weights is not None
+    return whole.div_(weights)
+
+
+def _starts(side: int, tile: int, stride: int) -> list[int]:
+    """Where tiles begin; the last reaches the end."""
+    count = max(1, -(-(side - tile) // stride) + 1)
+    return [i * stride for i in range(count)]
+
+
+def _fade(start: int, tile: int, side: int, overlap: int, factor: int) -> Tensor:
+    """(length,) weights of a tile: 1, falling over the overlap at sides within the picture.
+    The outer quarter counts for nothing: there a network sees too little of what is around."""
+    length = min(tile, side - start) * factor
+    at = torch.arange(length, dtype=torch.float32)
+    edge = overlap * factor
+    dead = edge / 4
+    weight = torch.ones(length)
+    if edge and start > 0:
+        weight = weight * ((at + 0.5 - dead) / (edge - 2 * dead)).clamp(0, 1)
+    if edge and start + tile < side:
+        weight = weight * ((length - at - 0.5 - dead) / (edge - 2 * dead)).clamp(0, 1)
+    return weight.clamp(min=1e-6)
+
+
+@dataclass(frozen=True)
+class Applier:
+    """A loaded generator that starts from a source, made ready for pictures.
+
+    Args:
+        generator: see `ganforge.load`.
+        back: from samples to sources, where the game has learnt that too (cyclegan).
+        tile, overlap: see `tiled`.
+        damage: do to each picture first what was done in training.
+
+    Raises:
+        UserError: the generator starts from noise, or knows no way back.
+    """
+
+    generator: Generator
+    back: bool = False
+    tile: int = TILE
+    overlap: int = OVERLAP
+    damage: bool = False
+
+    def __post_init__(self) -> None:
+        path, spec = self.generator.run.path, self.generator.spec
+        if spec.source is None:
+            raise UserError(
+                f"{path} makes samples from noise and transforms nothing; use 'ganforge sample {path}'"
+            )
+        if len(spec.source) != 3:
+            raise UserError(f"apply takes pictures; {path} transforms samples of {spec.source}")
+        if self.back and "F" not in self.generator.nets:
+            raise UserError(f"{path} has learnt no way back; only cyclegan does: leave --back away")
+        if self.damage and self.degradation is None:
+            raise UserError(f"{path} was not trained on damaged pictures; leave --damage away")
+
+    @property
+    def degradation(self) -> Degradation | None:
+        text = self.generator.config.get("data_options", {}).get("degrade")
+        return degradation(text) if text else None
+
+    @property
+    def channels(self) -> int:
+        """Of the pictures that it takes, without a mask."""
+        spec, damage = self.generator.spec, self.degradation
+        assert spec.source is not None
+        if self.back or (damage is not None and self.damage):
+            return spec.shape[0]
+        return spec.source[0] - (damage is not None and damage.masks)
+
+    @torch.no_grad()
+    def __call__(self, source: Tensor) -> Tensor:
+        """Sources (N, *source, of any height and width) in [-1, 1] to samples, on the CPU."""
+        game, device = self.generator, self.generator.device
+        net = game.nets["F" if self.back else "G"]
+        source = source.to(device).contiguous(memory_format=torch.channels_last)
+        return tiled(net, source, self.tile, self.overlap).float().cpu().clamp(-1, 1)
+
+    def picture(self, x: Tensor, hole: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """One picture (1, C, H, W) in [-1, 1], C being its own, as the network sees it
+        (1, *source), and what it makes of it.
+
+        Args:
+            hole: (1, 1, H, W) bool, for a network that fills holes.
+
+        Raises:
+            UserError: the channels do not fit, or there is no mask.
+        """
+        damage, want = self.degradation, self.channels
+        if x.shape[1] != want:
+            if want == 3 and x.shape[1] == 1:
+                x = x.expand(-1, 3, -1, -1)
+            elif want == 1 and x.shape[1] == 3 and self.generator.spec.shape[0] == 1:
+                x = x.transpose(0, 1)  # a grey network restores each colour by itself
+                hole = None if hole is None else hole.expand(3, -1, -1, -1)
+            elif want == 1:
+                x = grey(x)
+            else:
+                raise UserError(
+                    f"this generator takes pictures of {want} channels; this has {x.shape[1]}"
+                )
+        if self.damage and damage is not None:
+            h, w = (s - s % damage.factor for s in x.shape[2:])
+            with draws.keyed(0, "damage", torch.arange(len(x))):
+                x = damage(x[:, :, :h, :w])
+        elif damage is not None and damage.masks:
+            if hole is None:
+                raise UserError(
+                    "this generator fills holes, and nothing says where they are; give a picture "
+                    "with transparent places, or --mask FILE, bright where holes are"
+                )
+            x = with_holes(x, hole)
+        return x, self(x)
+
+
+# -- files ----------------------------------------------------------------------------------
+def apply(
+    applier: Applier,
+    source: Path,
+    out: Path,
+    *,
+    mask: Path | None = None,
+    beside: bool = False,
+    uint8: bool = False,
+    force: bool = False,
+) -> tuple[int, Iterator[str]]:
+    """Transform a picture, a folder of them (names are kept) or an array.
+
+    Args:
+        mask: a picture that is bright where holes are.
+        beside: write what the network saw beside what it made.
+        uint8: arrays as (N, H, W, C) bytes, not float32 (N, C, H, W).
+        force: overwrite what is there.
+
+    Returns:
+        How many there are, and an iterator that does the work and says each name; what
+        cannot be read is named and skipped in a folder.
+
+    Raises:
+        UserError: nothing to read, or something would be overwritten.
+    """
+    if not source.exists():
+        raise UserError(f"{source} does not exist; give a picture, a folder or a .npy")
+    if out.exists() and not (force or (out.is_dir() and not any(out.iterdir()))):
+        raise UserError(f"{out} exists; choose another OUTPUT, or overwrite it with --force")
+    if out.resolve() == source.resolve():
+        raise UserError(f"{out} is the input itself; choose another OUTPUT")
+    if source.is_dir():
+        names = [n for n in Folder(source).names if Path(n).suffix.lower() in EXTENSIONS]
+        if not names:
+            raise UserError(f"{source} has no pictures in it")
+        targets = _targets(names, out)
+        return len(names), _folder(applier, source, targets, mask, beside)
+    if source.suffix.lower() in (".npy", ".npz"):
+        if out.suffix.lower() != ".npy":
+            raise UserError(f"{out}: an array becomes an array; end the OUTPUT with .npy")
+        return _array(applier, source, out, uint8)
+    if out.suffix.lower() not in WRITABLE:
+        raise UserError(f"{out} has an ending that cannot be written; use .png")
+    return 1, _one(applier, source, out, mask, beside)
+
+
+def _targets(names: list[str], out: Path) -> dict[str, Path]:
+    """Each input's output: the same name, as .png where its kind cannot be written."""
+    found: dict[str, Path] = {}
+    for name in names:
+        path = out / name
+        path = path if path.suffix.lower() in WRITABLE else path.with_suffix(".png")
+        if path in found.values():
+            path = path.with_name(f"{path.stem}-{Path(name).suffix[1:]}{path.suffix}")
+        found[name] = path
+    return found
+
+
+def _folder(
+    applier: Applier, source: Path, targets: dict[str, Path], mask: Path | None, beside: bool
+) -> Iterator[str]:
+    for name, path in targets.items():
+        try:
+            yield from _one(applier, source / name, path, mask, beside)
+        except Broken as e:
+            yield f"skipped {name}: {e}"
+
+
+def _one(
+    applier: Applier, source: Path, out: Path, mask: Path | None, beside: bool
+) -> Iterator[str]:
+    try:
+        data = source.read_bytes()
+        seen = look(data, source.name)
+        kinds = (3 if seen.colour else 1) + seen.alpha
+        levels = decode(data, source.name, seen.size, kinds, np.dtype(np.uint8)).pixels
+    except OSError as e:
+        raise UserError(f"{source} cannot be read: {e.strerror or e}") from None
+    x = torch.tensor(levels).movedim(-1, 0)[None].float() / 127.5 - 1
+    alpha = x[:, -1:] if seen.alpha else None
+    x = x[:, :-1] if seen.alpha else x
+    hole = None
+    if mask is not None:
+        hole = read_mask(mask, (x.shape[2], x.shape[3]))
+    elif alpha is not None:
+        hole = alpha < 0
+    saw, made = applier.picture(x, hole)
+    if len(made) > 1:  # each colour by itself
+        saw, made = (t.transpose(0, 1).flatten(0, 1)[None] for t in (saw[:, :1], made))
+    filled = applier.degradation is not None and applier.degradation.masks
+    if alpha is not None and not filled:
+        fit = F.interpolate(alpha, made.shape[2:], mode="bilinear")
+        made = torch.cat([made, fit], 1)
+    if beside:
+        made = torch.cat(list(side_by_side(saw, made, None)), -1)[None]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        _image(made).save(aside, _FORMAT.get(out.suffix.lower(), "PNG"), **_options(out))
+        os.replace(aside, out)
+    except OSError as e:
+        raise UserError(f"cannot write {out}: {e.strerror or e}") from None
+    finally:
+        aside.unlink(missing_ok=True)
+    yield str(out)
+
+
+_FORMAT = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF",
+           ".tiff": "TIFF"}  # fmt: skip
+
+
+def _options(out: Path) -> dict[str, int | bool]:
+    if out.suffix.lower() in (".jpg", ".jpeg"):
+        return {"quality": 95}
+    return {"lossless": True} if out.suffix.lower() == ".webp" else {}
+
+
+def _image(x: Tensor) -> Image.Image:
+    levels = to_bytes(x)[0]
+    return Image.fromarray(np.ascontiguousarray(levels[..., 0] if levels.shape[2] == 1 else levels))
+
+
+def _array(applier: Applier, source: Path, out: Path, uint8: bool) -> tuple[int, Iterator[str]]:
+    data = open_source(f"{source}@all")
+    if len(data.shape) != 3:
+        raise UserError(f"{source} holds samples of {tuple(data.shape)}, no pictures")
+
+    def work() -> Iterator[str]:
+        from numpy.lib.format import open_memmap
+
+        out.parent.mkdir(parents=True, exist_ok=True)
+        aside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+        whole: np.memmap | None = None
+        try:
+            for i in range(len(data)):
+                _, made = applier.picture(data.real(np.array([i])))
+                if len(made) > 1:
+                    made = made.transpose(0, 1)
+                part = as_bytes(made.clone()) if uint8 else made.numpy()
+                if whole is None:
+                    whole = open_memmap(aside, "w+", part.dtype, (len(data), *part.shape[1:]))
+                whole[i] = part[0]
+                yield f"{out}[{i}]"
+            assert whole is not None
+            whole.flush()
+            os.replace(aside, out)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    return len(data), work()
