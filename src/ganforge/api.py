@@ -20,8 +20,6 @@ from ganforge.sitting import Budget, Sitting, last_whole
 from ganforge.training.distributed import barrier, join
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from ganforge.build import Game
     from ganforge.objectives.objective import Family, Objective
     from ganforge.training.trainer import Trainer
@@ -144,7 +142,7 @@ def begin(
     config = with_budget(with_horizon(config, own))
     game = build_game(config, own, device)
     if start_from is not None:
-        _start_from(game.nets, Run.open(start_from))
+        _start_from(game, Run.open(start_from))
     trainer = build_trainer(game, dataset, here)
     path = Path(run) if run is not None else new_name(config.recipe)
     folder = Run.create(path, config.plain()) if here.first else Run(path)
@@ -279,19 +277,22 @@ def _tensorboard(run: Run) -> Iterator[Watcher]:
             writer.close()
 
 
-def _start_from(nets: nn.ModuleDict, run: Run) -> None:
-    """Copy the networks of another run (its averaged ones where there are)."""
+def _start_from(game: Game, run: Run) -> None:
+    """Copy the networks of another run (its averaged ones where there are). Those that make
+    samples have to fit; another (the critic of a game that had none) may start afresh."""
     tensors, _ = last_whole(run)
     saved = {**tensors["networks"], **tensors["ema"]}
+    nets, needed = game.nets, set(game.objective.sampled)
     mine = nets.state_dict()
     fitting = {k: v for k, v in saved.items() if k in mine and mine[k].shape == v.shape}
-    missing = [k for k in mine if k not in fitting]
+    had = {k.partition(".")[0] for k in saved}
+    missing = [k for k in mine if k not in fitting and k.partition(".")[0] in needed | had]
     if missing:
         raise UserError(
             f"the networks of {run.path} do not fit this run ({missing[0]} differs or is missing, "
             f"{len(missing)} in all); use the same recipe, --size, --width and classes"
         )
-    nets.load_state_dict(fitting)
+    nets.load_state_dict(fitting, strict=False)
 
 
 def budget_of(config: Config) -> Budget:

@@ -4,8 +4,8 @@ then the game makes it look real (Ledig et al. 2016, arXiv 1609.04802)."""
 from typing import Any
 
 STAGES: dict[str, Any] = {
-    "terms": {"l1": 50.0, "perceptual": 5.0},
-    "warmup": 20_000,
+    "terms": {"l1": 20.0, "perceptual": 5.0},
+    "warmup": 10_000,
     "critic_width": 32,
     "patch": 2,
     "batch_size": 16,
