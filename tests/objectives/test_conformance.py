@@ -17,10 +17,12 @@ from ganforge.objectives import OBJECTIVES, make_objective, term
 from ganforge.objectives.check import check_objective, random_batch
 from ganforge.objectives.latent import Latent
 from ganforge.objectives.objective import Objective, Player, Terms, TwoPlayer
-from ganforge.objectives.terms import TERMS
+from ganforge.objectives.terms import TERMS, Fidelity
 from ganforge.spec import Ask, Batch, Spec
 
 SHAPES = {"vector": (2,), "sound": (1, 64), "grey": (1, 8, 8), "colour": (3, 9, 12)}
+FROM_SOURCES = ("regression", "cyclegan", "cut")
+FROM_NOISE = [n for n in OBJECTIVES if n not in FROM_SOURCES]
 
 
 def latent_for(name: str) -> Latent:
@@ -34,7 +36,7 @@ def networks_for(shape: tuple[int, ...]) -> Any:
 
 @pytest.mark.parametrize("classes", [0, 3])
 @pytest.mark.parametrize("data", SHAPES)
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", FROM_NOISE)
 def test_every_game_on_every_shape(name: str, data: str, classes: int) -> None:
     spec = Spec(SHAPES[data], classes)
     game = make_objective(name, latent=latent_for(name))
@@ -43,6 +45,32 @@ def test_every_game_on_every_shape(name: str, data: str, classes: int) -> None:
             check_objective(game, networks_for(spec.shape), spec)
         return
     check_objective(game, networks_for(spec.shape), spec, batch_size=4)
+
+
+def translating(name: str) -> Objective:
+    game = make_objective(name)
+    if name == "regression":
+        game.add(term("l1", 1.0))
+    return game
+
+
+@pytest.mark.parametrize("net", ["unet", "johnson"])
+@pytest.mark.parametrize("shape", [(1, 64), (1, 16, 16), (3, 13, 18)])
+@pytest.mark.parametrize("name", FROM_SOURCES)
+def test_every_translation_on_every_shape(name: str, shape: tuple[int, ...], net: str) -> None:
+    made = family(net, width=4) if net == "unet" else family(net, width=4, depth=2)
+    check_objective(translating(name), made, Spec(shape, source=shape), batch_size=4)
+
+
+@pytest.mark.parametrize("name", FROM_SOURCES)
+def test_a_translation_refuses_data_without_sources_and_families_without_translators(
+    name: str,
+) -> None:
+    with pytest.raises(UserError, match=r"--set (degrade|inputs)="):
+        translating(name).networks(family("unet", width=4), Spec((1, 16, 16)))
+    spec = Spec((1, 16, 16), source=(1, 16, 16))
+    with pytest.raises(UserError, match="has no translator"):
+        translating(name).networks(family("dcgan", width=4), spec)
 
 
 # One for each way of asking a family for networks: a critic, one without the norm that mixes,
@@ -71,16 +99,22 @@ def test_every_request_to_every_family(name: str, net: str) -> None:
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_term_joins_every_game_or_says_why_not(name: str, extra: str) -> None:
     game = make_objective(name, latent=latent_for(name))
-    if name in ("ae", "vae") and extra != "orthogonal":
+    if not isinstance(game, TwoPlayer) and TERMS[extra].two_player:
         with pytest.raises(UserError, match="drop the term"):
             game.add(term(extra, 0.1))
         return
     game.add(term(extra, 0.1))
-    spec = Spec((2,), 3, source=(2,) if extra == "l1" else None)
-    if extra != "l1":
-        check_objective(game, family("mlp", width=8), spec)
-    elif name not in ("infogan", "began"):  # these play on their latent's codes
-        check_objective(game, Translators(width=8), spec)
+    fidelity = issubclass(TERMS[extra], Fidelity)
+    if name in FROM_SOURCES:
+        game.add(term("l1", 0.1)) if extra != "l1" else None
+        net = family("johnson", width=4, depth=2)
+        check_objective(game, net, Spec((1, 16, 16), source=(1, 16, 16)), batch_size=4)
+    elif not fidelity:
+        check_objective(game, family("mlp", width=8), Spec((2,), 3))
+    elif extra == "perceptual" or name in ("infogan", "began", "ae", "vae"):
+        return  # it looks at pictures; these play on their latent's codes
+    else:
+        check_objective(game, Translators(width=8), Spec((2,), 3, source=(2,)))
 
 
 class Translators(MLP):
@@ -260,8 +294,15 @@ def test_a_penalty_takes_the_norm_that_mixes_out_of_d() -> None:
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_losses_stay_precise_where_networks_compute_in_bfloat16(name: str) -> None:
-    game = make_objective(name, latent=latent_for(name))
-    nets = game.networks(family("mlp", width=16), Spec((2,), 3))
+    game, spec, net = (
+        make_objective(name, latent=latent_for(name)),
+        Spec((2,), 3),
+        family("mlp", width=16),
+    )
+    if name in FROM_SOURCES:
+        game, spec = translating(name), Spec((1, 16, 16), source=(1, 16, 16))
+        net = family("johnson", width=4, depth=2)
+    nets = game.networks(net, spec)
     start = copy.deepcopy((game, nets))
     found: list[dict[str, Tensor]] = []
     for half, (g, n) in ((False, (game, nets)), (True, start)):
@@ -270,7 +311,7 @@ def test_losses_stay_precise_where_networks_compute_in_bfloat16(name: str) -> No
             index = torch.arange(32)
             context = torch.autocast("cpu", torch.bfloat16, enabled=half)
             with draws.keyed(0, player.name, index), context:
-                terms |= player.loss(n, random_batch(Spec((2,), 3), index))
+                terms |= player.loss(n, random_batch(spec, index))
         found.append(terms)
     for key, value in found[1].items():
         assert value.dtype == torch.float32, key

@@ -153,17 +153,21 @@ def _jpeg(part: str, quality: str = "20") -> Step:
     q = int(_number(part, quality, 1, 100, "a quality from 1 to 100"))
 
     def step(x: Tensor) -> Tensor:
-        from torchvision.io import decode_jpeg, encode_jpeg
+        import io
+
+        import numpy as np
+        from PIL import Image
 
         if x.shape[1] not in (1, 3):
             raise UserError(f"degrade={part} takes 1 or 3 channels; these have {x.shape[1]}")
-        stored = x.detach().cpu().add(1).mul(127.5).round().to(torch.uint8).contiguous()
-        done: list[Tensor] = []
-        for picture in stored:
-            code = encode_jpeg(picture, q)
-            assert isinstance(code, Tensor)
-            done.append(decode_jpeg(code))  # type: ignore[arg-type]
-        return torch.stack(done).to(x.device, torch.float32) / 127.5 - 1
+        levels = x.detach().cpu().add(1).mul(127.5).round().to(torch.uint8).movedim(1, -1)
+        done = []
+        for picture in levels.squeeze(-1).numpy():
+            file = io.BytesIO()
+            Image.fromarray(np.ascontiguousarray(picture)).save(file, "JPEG", quality=q)
+            done.append(np.asarray(Image.open(file)))
+        stored = torch.from_numpy(np.stack(done).reshape(levels.shape)).movedim(-1, 1)
+        return stored.to(x.device, torch.float32) / 127.5 - 1
 
     return step
 

@@ -143,20 +143,16 @@ def median(x: Tensor) -> Tensor:
 
 
 def non_local_means(x: Tensor) -> Tensor:
-    """OpenCV's (Buades et al. 2005), its strength the noise's deviation as estimated (Immerkaer
-    1996)."""
+    """OpenCV's (Buades et al. 2005), each channel by itself: patches of 3, a window of 15 and
+    1.2 times the noise's deviation as estimated (Immerkaer 1996) were the best of 15 settings
+    at noise 25, by PSNR on Fashion-MNIST and on emoji alike."""
     import cv2
 
     out = []
     for levels in _levels(x):
-        h = max(1.0, _noise_of(levels))
-        if levels.shape[2] == 3:
-            done = cv2.fastNlMeansDenoisingColored(levels, None, h, h, 5, 15)
-        else:
-            done = np.stack(
-                [cv2.fastNlMeansDenoising(np.ascontiguousarray(levels[..., c]), None, h, 5, 15)
-                 for c in range(levels.shape[2])], -1)  # fmt: skip
-        out.append(done)
+        h = 1.2 * max(1.0, _noise_of(levels))
+        planes = (np.ascontiguousarray(levels[..., c]) for c in range(levels.shape[2]))
+        out.append(np.stack([cv2.fastNlMeansDenoising(p, None, h, 3, 15) for p in planes], -1))
     return _samples(out)
 
 

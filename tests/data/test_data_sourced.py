@@ -1,0 +1,125 @@
+"""Data with sources: damaged, side by side, paired by name, unpaired."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ganforge import draws
+from ganforge.data import open_source
+from ganforge.errors import UserError
+
+
+def picture(i, size=(16, 16), offset=0):
+    levels = np.full((*size, 3), (7 * i + offset) % 256, np.uint8)
+    levels[2 + i % 8, :, 1] = 255 - offset
+    return Image.fromarray(levels)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for kind, offset in (("a", 0), ("b", 100)):
+        (tmp_path / kind).mkdir()
+        for i in range(12):
+            picture(i, offset=offset).save(tmp_path / kind / f"{i:02d}.{'png' if i % 2 else 'bmp'}")
+    return tmp_path
+
+
+def test_a_damaged_sample_is_the_same_until_training_keys_it(pictures):
+    data = open_source(pictures, degrade="noise:25")
+    assert data.source_shape == (1, 12, 12)
+    index = np.array([3, 1, 3])
+    b = data.batch(index)
+    assert torch.equal(b.source, data.batch(index).source)
+    assert torch.equal(b.source[0], b.source[2])
+    assert torch.equal(b.real, open_source(pictures).batch(index).real)
+    with draws.keyed(0, "data", torch.arange(3)):
+        trained = data.batch(index).source
+    assert not torch.equal(trained[0], trained[2]), "a sample's noise is new each time it comes"
+    assert data.fingerprint != open_source(pictures).fingerprint
+    assert data.describe()["source"] == {"degrade": "noise:25"}
+
+
+def test_pairs_by_name(folders):
+    data = open_source(folders / "b", inputs=str(folders / "a"))
+    alone = open_source(folders / "b"), open_source(folders / "a")
+    b = data.batch(np.arange(12))
+    assert torch.equal(b.real, alone[0].batch(np.arange(12)).real)
+    assert torch.equal(b.source, alone[1].batch(np.arange(12)).real)
+    assert data.paired
+
+
+def test_what_has_no_partner_is_left_out_and_what_cannot_be_read_shifts_nothing(folders):
+    (folders / "a" / "03.png").unlink()
+    (folders / "a" / "05.png").write_bytes(b"no picture")
+    data = open_source(folders / "b", inputs=str(folders / "a"))
+    assert len(data) == 10
+    assert any("2 of 12 have no partner" in n for n in data.notes)
+    whole = open_source(folders / "b").batch(np.arange(12)).real
+    keep = [i for i in range(12) if i not in (3, 5)]
+    b = data.batch(np.arange(10))
+    assert torch.equal(b.real, whole[keep])
+    for i, source in zip(keep, b.source, strict=True):
+        want = torch.tensor(np.array(picture(i))).movedim(-1, 0) / 127.5 - 1
+        assert torch.allclose(source, want, atol=1e-6)
+
+
+def test_pairs_keep_to_their_split(folders):
+    train = open_source(folders / "b", inputs=str(folders / "a"), holdout=0.4)
+    test = open_source(folders / "b", inputs=str(folders / "a"), holdout=0.4, split="test")
+    assert len(train) + len(test) == 12
+    assert len(test)
+    reals = open_source(folders / "b", holdout=0.4, split="test")
+    assert torch.equal(test.batch(np.arange(len(test))).real,
+                       reals.batch(np.arange(len(test))).real)  # fmt: skip
+
+
+def test_arrays_are_paired_by_number(pictures, tmp_path):
+    np.save(tmp_path / "x.npy", pictures)
+    np.save(tmp_path / "y.npy", 255 - pictures)
+    data = open_source(str(tmp_path / "x.npy"), inputs=str(tmp_path / "y.npy"))
+    b = data.batch(np.arange(5))
+    assert torch.allclose(b.real, -b.source, atol=1e-6)
+    np.save(tmp_path / "z.npy", pictures[:50])
+    with pytest.raises(UserError, match="96 samples and z has 50"):
+        open_source(str(tmp_path / "x.npy"), inputs=str(tmp_path / "z.npy"))
+
+
+def test_unpaired_sources_are_drawn_anew(folders):
+    data = open_source(folders / "b", inputs=str(folders / "a"), paired=False)
+    assert not data.paired
+    index = np.zeros(64, np.int64)
+    with draws.keyed(0, "data", torch.arange(64)):
+        first = data.batch(index)
+    assert len(first.source.flatten(1).unique(dim=0)) > 6
+    assert len(first.real.flatten(1).unique(dim=0)) == 1
+    with draws.keyed(0, "data", torch.arange(64)):
+        assert torch.equal(data.batch(index).source, first.source)
+
+
+def test_halves(tmp_path):
+    for i in range(4):
+        wide = Image.new("RGB", (32, 16))
+        wide.paste(picture(i), (0, 0))
+        wide.paste(picture(i, offset=100), (16, 0))
+        wide.save(tmp_path / f"{i}.png")
+    left = open_source(tmp_path, inputs="left", size=16)
+    right = open_source(tmp_path, inputs="right", size=16)
+    assert left.shape == left.source_shape == (3, 16, 16)
+    a, b = left.batch(np.arange(4)), right.batch(np.arange(4))
+    assert torch.equal(a.real, b.source)
+    assert torch.equal(a.source, b.real)
+    assert torch.equal(left.real(np.arange(4)), a.real)
+    with pytest.raises(UserError, match="--size"):
+        open_source(tmp_path, inputs="left")
+
+
+def test_refusals(folders, pictures):
+    (folders / "c").mkdir()
+    picture(1).save(folders / "c" / "other.png")
+    with pytest.raises(UserError, match="no picture of b has the name"):
+        open_source(folders / "b", inputs=str(folders / "c"))
+    with pytest.raises(UserError, match="give one"):
+        open_source(folders / "b", inputs=str(folders / "a"), degrade="grey")
+    with pytest.raises(UserError, match="does not exist"):
+        open_source(folders / "b", inputs="nowhere")
