@@ -241,7 +241,9 @@ class Watch:
         if "D" not in nets or not hasattr(game, "judge"):
             return {}
         half = PULSE // 2
-        sets = {"train": self.train.batch(0, half), "fake": Batch(fake[:half], _part(label, half))}
+        like = self._like(torch.arange(half), "cpu") if sitting.game.spec.source else None
+        forged = Batch(fake[:half], _part(label, half), None if like is None else like.source)
+        sets = {"train": self.train.batch(0, half), "fake": forged}
         if self.held_out is not None:
             sets["held_out"] = self.held_out.batch(0, half)
         out = {}

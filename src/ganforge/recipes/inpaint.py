@@ -11,7 +11,6 @@ recipe = Recipe(
     settings={
         "degrade": "mask:center",
         "width": 32,
-        "norm": "none",
         **STAGES,
     },
     about="Fills holes: --set degrade=mask:boxes, mask:strokes or mask:FILE. Around them nothing changes.",
