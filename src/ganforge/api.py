@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Watcher = Callable[[dict[str, Any]], None]
 DEFAULT_DATA = "fashion-mnist-mini"
 OPENING = ("size", "channels", "layout", "range", "holdout", "data_root", "degrade", "inputs",
-           "paired")  # fmt: skip
+           "paired", "samples", "rate", "view")  # fmt: skip
 
 
 def plan(

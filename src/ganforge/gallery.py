@@ -51,7 +51,7 @@ def _like(x: Tensor, made: Tensor) -> Tensor:
 
 def picture(x: Tensor, columns: int = 8, real: Tensor | None = None) -> Image.Image:
     """(N, C, H, W), (N, C, T) or (N, C) samples, in [-1, 1] but for vectors, as one picture:
-    a grid, waveforms, or a scatter plot over the real ones."""
+    a grid, spectrograms, or a scatter plot over the real ones."""
     x = x.detach().float().cpu()
     if x.dim() == 4:
         from ganforge.data.pictures import grid
@@ -91,17 +91,42 @@ def _scatter(x: Tensor, real: Tensor | None, size: int = 512) -> Image.Image:
     return im
 
 
-def _waves(x: Tensor, columns: int, width: int = 160, height: int = 80) -> Image.Image:
-    """Each sample's waveform, the extremes of every pixel column."""
+def _waves(x: Tensor, columns: int, gap: int = 4) -> Image.Image:
+    """Each sound's spectrogram (N, C, T), its channels one above the other."""
+    cells = [spectrogram(wave) for wave in x]
+    width, height = cells[0].size
     rows = math.ceil(len(x) / columns)
-    im = Image.new("RGB", (columns * width, rows * height), "white")
-    draw = ImageDraw.Draw(im)
-    for i, wave in enumerate(x[:, 0]):
-        left, mid = i % columns * width, (i // columns + 0.5) * height
-        for j, part in enumerate(wave.tensor_split(width - 4)):
-            top, low = part.max().item(), part.min().item()
-            draw.line(
-                [(left + j, mid - top * height * 0.45), (left + j, mid - low * height * 0.45)],
-                fill="#1f6feb",
-            )
+    size = (columns * (width + gap) + gap, rows * (height + gap) + gap)
+    im = Image.new("RGB", size, "white")
+    for i, cell in enumerate(cells):
+        im.paste(cell, (gap + i % columns * (width + gap), gap + i // columns * (height + gap)))
     return im
+
+
+def spectrogram(
+    wave: Tensor, width: int = 128, height: int = 96, decibels: float = 80
+) -> Image.Image:
+    """A sound (C, T) as a picture: time to the right, low frequencies below, loud is bright,
+    from full scale down by `decibels`; channels one above the other."""
+    t = wave.shape[-1]
+    window = max(16, 2 ** round(math.log2(max(16, min(512, t / 16)))))
+    shape = torch.hann_window(window, device=wave.device)
+    hop = max(1, t // width)
+    found = torch.stft(
+        torch.nn.functional.pad(wave, (window // 2, window // 2)), window, hop,
+        window=shape, center=False, return_complex=True,
+    )  # fmt: skip
+    level = 20 * (found.abs() / (window / 4)).clamp(min=1e-7).log10()
+    share = (1 + level / decibels).clamp(0, 1).flip(1)[None]
+    size = (height // len(wave), width)
+    share = torch.nn.functional.interpolate(share, size, mode="bilinear", antialias=True)[0]
+    share = share.flatten(0, 1).clamp(0, 1) * (len(_HEAT) - 1)
+    low = share.floor().long().clamp(max=len(_HEAT) - 2)
+    heat = torch.tensor(_HEAT, dtype=torch.float32)
+    colour = torch.lerp(heat[low], heat[low + 1], (share - low)[..., None])
+    return Image.fromarray(colour.round().byte().numpy())
+
+
+_HEAT = [(4, 4, 22), (46, 16, 92), (114, 31, 129), (183, 55, 121), (241, 96, 93),
+         (254, 175, 119), (252, 253, 191)]  # fmt: skip
+"""Dark to bright in even steps of lightness."""

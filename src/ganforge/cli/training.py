@@ -161,6 +161,7 @@ def sample(
     """Make samples with a trained generator."""
     from ganforge import api
     from ganforge.export.samples import free_name, parse_codes, write_samples
+    from ganforge.sounds import heard, is_sound, rate_of
 
     if out is not None:
         need_free(out, force)
@@ -171,9 +172,13 @@ def sample(
         stream, count = iter([made.interpolate(rows, 8, seed, label, truncation)]), rows * 8
     else:
         stream = made.stream(count, seed, label, codes, truncation)
-    path = out or free_name(run / "made", f"seed-{seed}", ".png")
+    rate = None
+    if is_sound(made.config):
+        stream, rate = (heard(made.config, x) for x in stream), rate_of(made.config)
+    path = out or free_name(run / "made", f"seed-{seed}", ".wav" if rate else ".png")
     with Progress.counting(count, "samples") as progress:
-        write_samples(progress.through(stream), path, count, uint8=uint8, force=force)
+        write_samples(progress.through(stream), path, count, uint8=uint8, force=force,
+                      rate=rate)  # fmt: skip
     body = {"out": str(path), "count": count, "seed": seed, "step": made.step,
             "truncation": truncation, "ema": not no_ema}  # fmt: skip
     emit(body, json, lambda: f"{count} samples of step {made.step}: {path}")

@@ -32,12 +32,15 @@ class Wish:
         channels: 1 to 16.
         layout: axes of an array, such as "NHWC".
         range: the values of an array that mean -1 and 1.
+        samples, rate: length and sampling rate (Hz) of sounds.
     """
 
     size: tuple[int, int] | None = None
     channels: int | None = None
     layout: str | None = None
     range: tuple[float, float] | None = None
+    samples: int | None = None
+    rate: int | None = None
 
 
 class Form(NamedTuple):

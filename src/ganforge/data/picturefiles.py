@@ -51,7 +51,7 @@ class PictureSamples:
             )
         self._numbers = chosen
         labels = next((i for i, n in enumerate(files.names) if n.endswith(_LABELS)), None)
-        paths, self._splits = _take_splits(self.paths())
+        paths, self._splits = take_splits(self.paths())
         if splits is not None:
             said = (splits.get(p.rpartition("/")[2], OTHER) for p in self.paths())
             self._splits = np.fromiter(said, np.uint8, len(chosen))
@@ -60,7 +60,7 @@ class PictureSamples:
         if labels is not None:
             self.classes, self._labels = self._read_labels(labels)
         elif splits is None:
-            self.classes, self._labels = _folder_labels(paths)
+            self.classes, self._labels = folder_labels(paths)
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -251,7 +251,7 @@ def _oddities(seen: Look, form: Form) -> Iterator[str]:
         yield f"pictures enlarged to {form.shape[0]}x{form.shape[1]}"
 
 
-def _take_splits(paths: Iterator[str]) -> tuple[list[str], np.ndarray]:
+def take_splits(paths: Iterator[str]) -> tuple[list[str], np.ndarray]:
     """The paths below train and test folders, if there are, and what these say of each."""
     inner = _below_common(list(paths))
     tops = {p.partition("/")[0].lower() for p in inner}
@@ -275,7 +275,7 @@ def _below_common(paths: list[str]) -> list[str]:
     return [p[cut:] for p in paths]
 
 
-def _folder_labels(paths: list[str]) -> tuple[list[str], np.ndarray | None]:
+def folder_labels(paths: list[str]) -> tuple[list[str], np.ndarray | None]:
     """The first folder of each path as its class, if there are two or more, for all."""
     # Paths are gone through one by one: lists of their parts would take memory for each.
     if not all("/" in p for p in paths):

@@ -9,6 +9,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +27,9 @@ from ganforge.data.files import Files, Folder, Located, Tar, Zip, identity, unre
 from ganforge.data.names import DEFAULT, NAMES, locate_named
 from ganforge.data.packing import Progress, Raw, Wish, pack, pack_nameless
 from ganforge.data.picturefiles import PictureSamples
+from ganforge.data.soundfiles import is_sound, sound_samples
 from ganforge.data.sourced import HALVES, Degraded, Halves, Unpaired, partners
+from ganforge.data.spectrogram import VIEWS, Spectrograms, statistics
 from ganforge.data.store import FORMAT, TEST, TRAIN, Store, cache_folder, cached
 from ganforge.errors import UserError
 
@@ -35,6 +38,7 @@ SPLITS = ("train", "test", "all")
 RECOGNISERS: list[Callable[[Files], Raw | None]] = [
     lambda files: idx_samples(files, files.name),
     cifar_samples,
+    sound_samples,
     PictureSamples,
 ]
 """What files in a folder or an archive may be; the first that does not return None reads
@@ -64,6 +68,9 @@ def open_source(
     degrade: str | None = None,
     inputs: str | None = None,
     paired: bool = True,
+    samples: int | None = None,
+    rate: int | None = None,
+    view: str | None = None,
 ) -> Dataset:
     """Open a source: pack it once into the cache, and give batches by index.
 
@@ -86,13 +93,23 @@ def open_source(
             sample; or a source, brought to the samples' size.
         paired: whether the inputs belong to the samples: by the name of their files, or
             where they have none by number.
+        samples, rate: length and sampling rate (Hz) that sounds are brought to; 16,384 and
+            16,000 where None.
+        view: "spectrogram" to see sounds as pictures; see `ganforge.data.spectrogram`.
 
     Raises:
         UserError: it does not exist, cannot be read, or does not fit what is asked.
     """
     opened = partial(
-        _open, layout=layout, range=range, data_root=data_root, cache=cache, progress=progress
-    )
+        _open, layout=layout, range=range, data_root=data_root, cache=cache, progress=progress,
+        samples=samples, rate=rate,
+    )  # fmt: skip
+    if view is not None:
+        if view not in VIEWS:
+            raise UserError(f"view={view} is unknown; choose one of {', '.join(VIEWS)}")
+        sound = opened(source, size, channels, split, holdout)[0]
+        train = opened(source, size, channels, "train", holdout)[0]
+        return Spectrograms(sound, statistics(train))
     if inputs in HALVES:
         return Halves(opened(source, _doubled(size), channels, split, holdout)[0], inputs)
     target, names = opened(source, size, channels, split, holdout)
@@ -126,9 +143,11 @@ def _open(
     data_root: str | Path | None,
     cache: str | Path | None,
     progress: Progress | None,
+    samples: int | None,
+    rate: int | None,
 ) -> tuple[Dataset, Callable[[], list[str] | None]]:
     """The samples, and what gives the names of all in the store (None where they have none)."""
-    wish = wished(size, channels, layout, range)
+    wish = replace(wished(size, channels, layout, range), samples=samples, rate=rate)
     folder = cache_folder(cache)
     address, found = find(source, split, data_root, folder)
     if found.identity is None:
@@ -232,8 +251,9 @@ def _locate_file(path: Path) -> Located:
     found = array_file(path) if path.is_file() else None
     if found is not None:
         return found
-    if path.suffix.lower() in EXTENSIONS:
-        raise UserError(f"{path} is one picture; give the folder or archive with all of them")
+    if path.suffix.lower() in EXTENSIONS or is_sound(path.name):
+        what = "sound" if is_sound(path.name) else "picture"
+        raise UserError(f"{path} is one {what}; give the folder or archive with all of them")
     if zipfile.is_zipfile(path) or path.suffix.lower() == ".zip":
         return Located(path.stem, identity(path), lambda: recognise(Zip(path)))
     if tarfile.is_tarfile(path) or ".tar" in path.name.lower():

@@ -53,30 +53,47 @@ def as_bytes(x: Tensor) -> np.ndarray:
 
 
 def write_samples(
-    stream: Iterable[Tensor], out: Path, count: int, *, uint8: bool = False, force: bool = False
+    stream: Iterable[Tensor],
+    out: Path,
+    count: int,
+    *,
+    uint8: bool = False,
+    force: bool = False,
+    rate: int | None = None,
 ) -> None:
     """Write a stream of (n, C, *space) samples as `out`'s ending says.
 
     .png: a grid; .npy: float32 (N, C, *space) in [-1, 1], or with `uint8` (N, *space, C);
-    .zip or a folder: one picture (or sound) each, losslessly.
+    .zip or a folder: one picture (or sound) each, losslessly. Sounds (n, C, T), whose `rate`
+    is given, also: .wav, one after another, and .html, a page that plays them.
 
     Raises:
         UserError: an ending that is not known, too many for a grid, no room.
     """
     kind = out.suffix.lower()
-    if kind not in (".png", ".npy", ".zip", ""):
-        raise UserError(f"{out} has an unknown ending; use .png, .npy, .zip or a folder's name")
-    if kind == ".png" and count > GRID:
+    kinds = (".png", ".npy", ".zip", "") + ((".wav", ".html") if rate else ())
+    if kind not in kinds:
+        names = ", ".join(k for k in kinds if k)
+        raise UserError(f"{out} has an unknown ending; use {names} or a folder's name")
+    if kind in (".png", ".html", ".wav") and count > GRID:
         raise UserError(
-            f"a grid holds up to {GRID} samples, {count} were asked for; use .npy or .zip"
+            f"a {kind} holds up to {GRID} samples, {count} were asked for; use .npy or .zip"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         if kind == "":
             out.mkdir(exist_ok=True)
-            for name, data in _files(stream, count):
+            for name, data in _files(stream, count, rate):
                 (out / name).write_bytes(data)
+            return
+        if rate is not None and kind in (".wav", ".html"):
+            from ganforge.sounds import page, wav
+
+            waves = torch.cat(list(stream))
+            made = wav(waves, rate) if kind == ".wav" else page(waves, rate, out.stem).encode()
+            aside.write_bytes(made)
+            os.replace(aside, out)
             return
         if kind == ".png":
             x = torch.cat(list(stream))
@@ -86,7 +103,7 @@ def write_samples(
             _array(stream, aside, count, uint8)
         else:
             with zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as z:
-                for name, data in _files(stream, count):
+                for name, data in _files(stream, count, rate):
                     z.writestr(name, data)
         os.replace(aside, out)
     except OSError as e:
@@ -108,9 +125,18 @@ def _array(stream: Iterable[Tensor], path: Path, count: int, uint8: bool) -> Non
     whole.flush()
 
 
-def _files(stream: Iterable[Tensor], count: int) -> Iterator[tuple[str, bytes]]:
+def _files(
+    stream: Iterable[Tensor], count: int, rate: int | None = None
+) -> Iterator[tuple[str, bytes]]:
     digits, at = max(5, len(str(count - 1))), 0
     for x in stream:
+        if rate is not None:
+            from ganforge.sounds import wav
+
+            for sound in x:
+                yield f"{at:0{digits}d}.wav", wav(sound[None], rate)
+                at += 1
+            continue
         if x.dim() != 4 or x.shape[1] not in (1, 2, 3, 4):
             raise UserError(
                 f"samples of shape {tuple(x.shape[1:])} are no pictures; use --out FILE.npy"
