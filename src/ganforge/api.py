@@ -17,6 +17,7 @@ from ganforge.errors import UserError
 from ganforge.generator import Generator
 from ganforge.run import Run
 from ganforge.sitting import Budget, Sitting, last_whole
+from ganforge.sounds import is_sound, keep_sounds
 from ganforge.training.distributed import barrier, join
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 Watcher = Callable[[dict[str, Any]], None]
 DEFAULT_DATA = "fashion-mnist-mini"
 OPENING = ("size", "channels", "layout", "range", "holdout", "data_root", "degrade", "inputs",
-           "paired", "samples", "rate", "view")  # fmt: skip
+           "paired", "samples", "rate", "slices",
+           "view")  # fmt: skip
 
 
 def plan(
@@ -234,6 +236,8 @@ def _sit(
 
         if len(game.spec.shape) == 3 and game.spec.source is None:
             keep_neighbours(folder, sitting.samples().float().cpu(), dataset)
+        if is_sound(game.config.plain()):
+            keep_sounds(folder, sitting.samples()[:16].float().cpu())
         report(folder)
     return folder
 

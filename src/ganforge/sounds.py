@@ -6,12 +6,14 @@ import base64
 import html
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from ganforge.data.soundfiles import RATE
+from ganforge.run import Run, write_whole
 
 PAUSE = 0.25  # seconds between sounds in one file
 
@@ -36,6 +38,24 @@ def heard(config: Mapping[str, Any], x: Tensor) -> Tensor:
         x = sound(x, view)
     peak = x.abs().flatten(1).amax(1).clamp(min=1)
     return x / peak.view(-1, 1, 1)
+
+
+class Hearing:
+    """A loaded generator whose samples are waves, whatever it was trained on."""
+
+    def __init__(self, generator: Any) -> None:
+        self.generator, self.config, self.state = generator, generator.config, generator.state
+        self.latent, self.ask = generator.latent, generator.ask
+        shape = generator.spec.shape
+        if _view(self.config) is not None:
+            from ganforge.data.spectrogram import HOP
+
+            shape = (shape[0], shape[2] * HOP)
+        self.spec = replace(generator.spec, shape=shape)
+
+    def make(self, ask: Any) -> Tensor:
+        """(N, C, T)."""
+        return heard(self.config, self.generator.make(ask))
 
 
 def _view(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -72,6 +92,13 @@ def page(waves: Tensor, rate: int, title: str, names: Sequence[str] | None = Non
             f'{_text(wav(wave[None], rate))}"></audio><figcaption>{name}</figcaption></figure>'
         )
     return _PAGE.format(title=html.escape(title), cells="\n".join(cells), n=len(waves), rate=rate)
+
+
+def keep_sounds(run: Run, samples: Tensor) -> None:
+    """Write RUN/sounds.html, which plays samples (N, *shape) of the run."""
+    config = run.config
+    made = page(heard(config, samples), rate_of(config), f"{config['recipe']} on {config['data']}")
+    write_whole(run.path / "sounds.html", made.encode())
 
 
 def _text(data: bytes) -> str:

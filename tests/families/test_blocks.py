@@ -206,13 +206,14 @@ def test_phase_shuffle_moves_and_reflects():
     assert torch.equal(layer.eval()(x), x)
 
 
-def test_bounded_keeps_the_gradient():
-    x = torch.tensor([-3.0, 0.5, 2.0], requires_grad=True)
+def test_bounded_lets_back_what_has_left_and_nothing_further_out():
+    x = torch.tensor([-3.0, -3.0, 0.5, 0.5, 2.0, 2.0], requires_grad=True)
     y = bounded(x)
-    assert y.tolist() == [-1.0, 0.5, 1.0]
-    y.sum().backward()
+    assert y.tolist() == [-1.0, -1.0, 0.5, 0.5, 1.0, 1.0]
+    (y * torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])).sum().backward()
     assert x.grad is not None
-    assert x.grad.tolist() == [1.0, 1.0, 1.0]
+    # Down its gradient -3 falls (it has to rise), 2 falls (good), 2 rises (no further).
+    assert x.grad.tolist() == [0.0, -1.0, 1.0, -1.0, 1.0, 0.0]
 
 
 # -- several processes ------------------------------------------------------------------------

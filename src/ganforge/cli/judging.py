@@ -49,6 +49,7 @@ def score(
     from ganforge.errors import UserError
     from ganforge.judging.protocol import score as judge
     from ganforge.run import Run
+    from ganforge.sounds import Hearing, is_sound
 
     fake: Any = str(made)
     options: dict[str, Any] = {"size": size, "channels": channels, "data_root": data_root}
@@ -60,6 +61,10 @@ def score(
         options = config["data_options"] | fitting | {k: v for k, v in options.items() if v}
         reference = reference or config["data"].rpartition("@")[0] or config["data"]
         fake = api.load(made, checkpoint, not no_ema, **own_parts(recipe))
+        if is_sound(config):  # what was learnt as pictures is judged by ear
+            dropped = ("view", "size", "channels") if "view" in options else ()
+            options = {k: v for k, v in options.items() if k not in dropped}
+            fake = Hearing(fake)
     if reference is None:
         raise UserError("--reference DATA is needed: what are these samples to be compared with?")
     found = judge(

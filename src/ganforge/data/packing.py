@@ -33,6 +33,7 @@ class Wish:
         layout: axes of an array, such as "NHWC".
         range: the values of an array that mean -1 and 1.
         samples, rate: length and sampling rate (Hz) of sounds.
+        slices: whether the rest of a longer sound is used too, piece by piece.
     """
 
     size: tuple[int, int] | None = None
@@ -41,6 +42,7 @@ class Wish:
     range: tuple[float, float] | None = None
     samples: int | None = None
     rate: int | None = None
+    slices: bool = True
 
 
 class Form(NamedTuple):

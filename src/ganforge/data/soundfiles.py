@@ -38,7 +38,7 @@ def is_sound(name: str) -> bool:
 class SoundSamples:
     """Sound files as published samples, all of one rate and one length.
 
-    Longer sounds are cut into pieces that follow one another, shorter ones are padded with
+    Longer sounds are cut into pieces that follow one another (or lose their end), shorter ones are padded with
     silence at their end. Labels come from the sub-folders, if every sound is in one; splits
     from sub-folders called train and test. Silent and unreadable files are named and skipped.
     """
@@ -79,7 +79,9 @@ class SoundSamples:
                 if isinstance(data, Broken):
                     raise data
                 wave, size, mode, odd = decode(data, rate, form.shape[1])
-                pieces = cut(wave, form.shape[0])
+                pieces = cut(wave if wish.slices else wave[: form.shape[0]], form.shape[0])
+                if not pieces:
+                    raise Broken("its beginning is silent (its peak is below -60 dB)")
             except Broken as e:
                 report.skip(name, str(e))
                 continue

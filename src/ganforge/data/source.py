@@ -70,6 +70,7 @@ def open_source(
     paired: bool = True,
     samples: int | None = None,
     rate: int | None = None,
+    slices: bool = True,
     view: str | None = None,
 ) -> Dataset:
     """Open a source: pack it once into the cache, and give batches by index.
@@ -95,6 +96,7 @@ def open_source(
             where they have none by number.
         samples, rate: length and sampling rate (Hz) that sounds are brought to; 16,384 and
             16,000 where None.
+        slices: cut longer sounds into pieces; else only their beginning is used.
         view: "spectrogram" to see sounds as pictures; see `ganforge.data.spectrogram`.
 
     Raises:
@@ -102,7 +104,7 @@ def open_source(
     """
     opened = partial(
         _open, layout=layout, range=range, data_root=data_root, cache=cache, progress=progress,
-        samples=samples, rate=rate,
+        samples=samples, rate=rate, slices=slices,
     )  # fmt: skip
     if view is not None:
         if view not in VIEWS:
@@ -145,9 +147,10 @@ def _open(
     progress: Progress | None,
     samples: int | None,
     rate: int | None,
+    slices: bool,
 ) -> tuple[Dataset, Callable[[], list[str] | None]]:
     """The samples, and what gives the names of all in the store (None where they have none)."""
-    wish = replace(wished(size, channels, layout, range), samples=samples, rate=rate)
+    wish = replace(wished(size, channels, layout, range), samples=samples, rate=rate, slices=slices)
     folder = cache_folder(cache)
     address, found = find(source, split, data_root, folder)
     if found.identity is None:

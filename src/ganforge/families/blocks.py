@@ -287,9 +287,25 @@ class SelfAttention(nn.Module):
         return torch.addcmul(x, self.out(mixed), self.gamma)
 
 
+class _Bounded(torch.autograd.Function):
+    """Clamped to [-1, 1]. Outside, only a gradient that leads back passes: one that led
+    further out would meet nothing that ever stops it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(x)
+        return x.clamp(-1, 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        outward = ((x > 1) & (gradient < 0)) | ((x < -1) & (gradient > 0))
+        return gradient.masked_fill(outward, 0.0)
+
+
 def bounded(x: Tensor) -> Tensor:
-    """x clamped to [-1, 1], with the gradient of x: what leaves the range can return."""
-    return x + (x.clamp(-1, 1) - x).detach()
+    """x clamped to [-1, 1]; what left the range can return."""
+    return _Bounded.apply(x)  # type: ignore[return-value]
 
 
 class Filling(nn.Module):

@@ -69,13 +69,17 @@ def off_diagonal(net: nn.Module) -> Tensor:
 
 
 def perceptual(maps: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
-    """(N,): between two lists of maps (N, C, H, W), each place brought to unit length, the
-    squared distance, averaged over places and added over depths."""
-    unit = nn.functional.normalize
-    gaps = [
-        (unit(a) - unit(b)).square().sum(1).mean((1, 2)) for a, b in zip(maps, others, strict=True)
-    ]
+    """(N,): between two lists of maps (N, C, H, W), each place brought to about unit length,
+    the squared distance, averaged over places and added over depths."""
+    pairs = zip(maps, others, strict=True)
+    gaps = [(_unit(a) - _unit(b)).square().sum(1).mean((1, 2)) for a, b in pairs]
     return torch.stack(gaps).sum(0)
+
+
+def _unit(x: Tensor) -> Tensor:
+    # Where a network sees next to nothing the direction means nothing, and its gradient
+    # would have no bound.
+    return x * (x.square().sum(1, keepdim=True) + 0.1).rsqrt()
 
 
 # -- the terms ------------------------------------------------------------------------------
