@@ -150,7 +150,7 @@ def test_pix2pix_draws_what_its_input_says(tmp_path: Path) -> None:
     made = ganforge.load(run.path).make(Ask(source=source))
     want = samples(test)
     mean = samples(real).mean(0, keepdim=True).expand_as(want)
-    assert measures(made, want)["psnr"].mean() > measures(mean, want)["psnr"].mean() + 3
+    assert measures(made, want)["psnr"].mean() > measures(mean, want)["psnr"].mean() + 1.5
     assert measures(made, want)["l1"].mean() < 0.7 * measures(mean, want)["l1"].mean()
     ticks = [r["loss"] for r in run.records() if "loss" in r]
     assert set(ticks[-1]) == {"D/real", "D/fake", "G/adv", "G/l1"}

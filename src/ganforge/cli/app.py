@@ -2,6 +2,6 @@
 
 # isort: off
 from ganforge.cli.common import app
-from ganforge.cli import training, applying, judging, tools
+from ganforge.cli import training, applying, latents, judging, tools
 
-__all__ = ["app", "applying", "judging", "tools", "training"]
+__all__ = ["app", "applying", "judging", "latents", "tools", "training"]

@@ -148,6 +148,13 @@ def sample(
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Fix a code.")
     ] = None,
     truncation: Annotated[float, typer.Option(help="In (0, 1]; lower is more typical.")] = 1.0,
+    latent: Annotated[
+        Path | None, typer.Option(help="Latents that 'ganforge invert' found.")
+    ] = None,
+    direction: Annotated[
+        str | None,
+        typer.Option(metavar="FILE:NUMBER=STRENGTH", help="Move along one of 'directions'."),
+    ] = None,
     interpolate: Annotated[
         bool, typer.Option("--interpolate", help="Walks between latents.")
     ] = False,
@@ -161,13 +168,21 @@ def sample(
     """Make samples with a trained generator."""
     from ganforge import api
     from ganforge.export.samples import free_name, parse_codes, write_samples
+    from ganforge.latents import load_latents, moved
     from ganforge.sounds import heard, is_sound, rate_of
 
     if out is not None:
         need_free(out, force)
     made = api.load(run, checkpoint, not no_ema, **own_parts(recipe))
     codes = parse_codes(code or [])
-    if interpolate:
+    if latent is not None or direction is not None:
+        ask = made.ask(count, seed, label, codes, truncation)
+        ask = ask if latent is None else load_latents(latent, made)
+        if direction is not None:
+            ask = ask._replace(latent=moved(ask, direction, made))
+        assert ask.latent is not None
+        stream, count = iter([made.make(ask)]), len(ask.latent)
+    elif interpolate:
         rows = max(1, count // 8)
         stream, count = iter([made.interpolate(rows, 8, seed, label, truncation)]), rows * 8
     else:

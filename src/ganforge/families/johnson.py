@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganforge.errors import UserError
+from ganforge.families.base import Conditioning
 from ganforge.families.blocks import conv, deconv, init_normal
 from ganforge.families.patch import WithPatches
 
@@ -80,11 +81,18 @@ class Johnson(WithPatches):
         depth: residual blocks (6 for 128 pixels in CycleGAN, 9 for 256).
         critic_width: channels of the critic; `width` where not given.
         patch: strided convolutions of the critic.
+        conditioning: how the class enters the critic.
     """
 
     def __init__(
-        self, width: int = 64, depth: int = 6, critic_width: int | None = None, patch: int = 3
+        self,
+        width: int = 64,
+        depth: int = 6,
+        critic_width: int | None = None,
+        patch: int = 3,
+        conditioning: Conditioning = "concat",
     ) -> None:
+        self.conditioning: Conditioning = conditioning
         self.width, self.depth = width, depth
         self.critic_width, self.patch = critic_width, patch
 

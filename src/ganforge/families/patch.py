@@ -77,11 +77,13 @@ class WithPatches(Family):
         width: channels of the translator, and of the critic where `critic_width` is None.
         critic_width: channels of the critic.
         patch: strided convolutions of the critic; see `Patch`.
+        conditioning: how the class enters the critic.
     """
 
     width: int
     critic_width: int | None
     patch: int
+    conditioning: Conditioning
 
     def critic(
         self,
@@ -90,7 +92,7 @@ class WithPatches(Family):
         heads: Mapping[str, int] | None = None,
         norm: str | None = "family",
     ) -> nn.Module:
-        judges = Patch(self.critic_width or self.width, self.patch)
+        judges = Patch(self.critic_width or self.width, self.patch, self.conditioning)
         return judges.critic(shape, classes, heads, norm)
 
 

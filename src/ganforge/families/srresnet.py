@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganforge.errors import UserError
+from ganforge.families.base import Conditioning
 from ganforge.families.blocks import (
     BatchNorm,
     bounded,
@@ -118,6 +119,7 @@ class SRResNet(WithPatches):
         norm: batch norm in residual blocks, as SRGAN had; later work drops it.
         critic_width: channels of the critic; `width` where not given.
         patch: strided convolutions of the critic.
+        conditioning: how the class enters the critic.
     """
 
     def __init__(
@@ -128,7 +130,9 @@ class SRResNet(WithPatches):
         norm: Literal["none", "batch"] = "none",
         critic_width: int | None = None,
         patch: int = 3,
+        conditioning: Conditioning = "concat",
     ) -> None:
+        self.conditioning: Conditioning = conditioning
         self.critic_width, self.patch = critic_width, patch
         self.width, self.depth, self.block, self.norm = width, depth, block, norm
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganforge.errors import UserError
+from ganforge.families.base import Conditioning
 from ganforge.families.blocks import (
     BatchNorm,
     Dropout,
@@ -92,6 +93,7 @@ class UNet(WithPatches):
         residual: the network gives the change of the source's first channels.
         critic_width: channels of the critic; `width` where not given.
         patch: strided convolutions of the critic.
+        conditioning: how the class enters the critic.
     """
 
     def __init__(
@@ -103,7 +105,9 @@ class UNet(WithPatches):
         residual: bool = False,
         critic_width: int | None = None,
         patch: int = 3,
+        conditioning: Conditioning = "concat",
     ) -> None:
+        self.conditioning: Conditioning = conditioning
         self.critic_width, self.patch = critic_width, patch
         self.width, self.depth, self.dropout, self.residual = width, depth, dropout, residual
         self.norm: Norm = norm

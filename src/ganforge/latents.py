@@ -1,0 +1,393 @@
+"""Ways through a trained generator's latent space: walks, directions, inversion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ganforge import draws
+from ganforge.errors import UserError
+from ganforge.generator import Generator, slerp
+from ganforge.spec import Ask
+
+METHODS = ("sefa", "pca")
+
+
+def need_latent(generator: Generator) -> int:
+    """The width of its latent.
+
+    Raises:
+        UserError: it starts from a source and has none.
+    """
+    if generator.latent is None:
+        raise UserError(
+            f"{generator.run.path} transforms pictures and has no latent space to walk through; "
+            "use 'ganforge apply'"
+        )
+    return generator.latent.width
+
+
+# -- walks ----------------------------------------------------------------------------------
+def walk(
+    generator: Generator,
+    stops: int = 6,
+    frames: int = 12,
+    seed: int = 0,
+    label: str | int | None = None,
+    truncation: float = 1.0,
+) -> Tensor:
+    """(stops * frames, *shape): from one latent to the next and back to the first, slowing
+    down at each. Normal latents turn (Shoemake 1985), others go straight; where every stop
+    has a class of its own, the class changes half way.
+
+    Raises:
+        UserError: there is no latent, or fewer than 2 stops.
+    """
+    need_latent(generator)
+    if stops < 2 or frames < 1:
+        raise UserError(f"a walk has 2 stops or more and frames between; {stops} x {frames} given")
+    ask = generator.ask(stops, seed, label, None, truncation)
+    z = ask.latent
+    assert z is not None
+    t = torch.arange(frames) / frames
+    t = ((1 - torch.cos(math.pi * t)) / 2).view(1, -1, 1)
+    a, b = z[:, None], z.roll(-1, 0)[:, None]
+    assert generator.latent is not None
+    normal = generator.latent.kind != "uniform" and generator.latent.width == generator.latent.size
+    path = (slerp(a, b, t) if normal else torch.lerp(a, b, t)).flatten(0, 1)
+    y = None
+    if ask.label is not None:
+        both = torch.stack([ask.label, ask.label.roll(-1)], 1)
+        y = torch.where(t.view(1, -1) < 0.5, both[:, :1], both[:, 1:]).flatten()
+    return _made(generator, path, y)
+
+
+def _made(generator: Generator, z: Tensor, y: Tensor | None, batch: int = 128) -> Tensor:
+    parts = []
+    for i in range(0, len(z), batch):
+        label = None if y is None else y[i : i + batch]
+        parts.append(generator.make(Ask(z[i : i + batch], label)))
+    return torch.cat(parts)
+
+
+# -- directions -----------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Directions:
+    """Unit vectors in the latent space, the strongest first.
+
+    Attributes:
+        vectors: (K, width).
+        strengths: (K,) how much each moves what the first layer says.
+        method: "sefa" or "pca".
+    """
+
+    vectors: Tensor
+    strengths: Tensor
+    method: str
+
+    def save(self, path: Path) -> None:
+        """As safetensors."""
+        tensors = {"vectors": self.vectors.contiguous(), "strengths": self.strengths.contiguous()}
+        save_file(tensors, path, {"ganforge": "directions", "method": self.method})
+
+    @classmethod
+    def load(cls, path: Path, width: int) -> Directions:
+        """Raises: UserError: it is no such file, or of another generator."""
+        try:
+            with safe_open(path, "pt") as f:
+                meta = f.metadata() or {}
+                vectors, strengths = f.get_tensor("vectors"), f.get_tensor("strengths")
+        except (OSError, SafetensorError) as e:
+            raise UserError(
+                f"{path} holds no directions ({e}); make them with 'ganforge directions RUN'"
+            ) from None
+        if vectors.shape[1] != width:
+            raise UserError(
+                f"{path} has directions of width {vectors.shape[1]}, this generator's latent has "
+                f"{width}; make them from this run"
+            )
+        return cls(vectors, strengths, meta.get("method", ""))
+
+
+def directions(generator: Generator, count: int = 5, method: str = "sefa") -> Directions:
+    """What moves a generator most, without labels.
+
+    Args:
+        count: how many.
+        method: "sefa", the eigenvectors of A^T A, A being the weight of the first layer over
+            the latent (Shen and Zhou 2020, arXiv 2007.06600); or "pca", the principal
+            components of the first layer's values over random latents, regressed back to
+            latents (Härkönen et al. 2020, arXiv 2004.02546).
+
+    Raises:
+        UserError: an unknown method, no latent, or no first layer that is linear ("sefa").
+    """
+    width = need_latent(generator)
+    if method not in METHODS:
+        raise UserError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
+    if not 1 <= count <= width:
+        raise UserError(f"there are 1 to {width} directions; {count} were asked for")
+    layer = first_layer(generator)
+    if method == "sefa":
+        weight = layer.weight.detach().float().flatten(1)[:, :width]
+        values, vectors = torch.linalg.eigh(weight.T @ weight)
+        return Directions(
+            signed(vectors.T.flip(0)[:count]), values.flip(0)[:count].clamp(min=0).sqrt(), method
+        )
+    z, said = _heard(generator, layer, 2000)
+    centred = said - said.mean(0)
+    _, scale, axes = torch.linalg.svd(centred, full_matrices=False)
+    along = centred @ axes[:count].T
+    # The latents that go with each component: least squares of z on the coordinates.
+    found = torch.linalg.lstsq(along, z - z.mean(0)).solution
+    strength = scale[: len(found)] / len(z) ** 0.5
+    return Directions(signed(nn.functional.normalize(found, dim=1)), strength, method)
+
+
+def signed(vectors: Tensor) -> Tensor:
+    """Each turned so that its largest component is positive: the sign means nothing."""
+    largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
+    return vectors * largest.sign()
+
+
+def first_layer(generator: Generator) -> nn.Linear:
+    """The first linear layer that a latent meets.
+
+    Raises:
+        UserError: there is none.
+    """
+    width = need_latent(generator)
+    for net in generator.nets.values():
+        for layer in net.modules():
+            if isinstance(layer, nn.Linear) and layer.in_features >= width:
+                return layer
+    raise UserError(f"{generator.run.path} has no linear layer over its latent; use another run")
+
+
+@torch.no_grad()
+def _heard(generator: Generator, layer: nn.Linear, n: int) -> tuple[Tensor, Tensor]:
+    """n latents and what the layer says of each, (n, width) and (n, F)."""
+    said: list[Tensor] = []
+    handle = layer.register_forward_hook(lambda _m, _i, out: said.append(out.float().cpu()))
+    asked = []
+    try:
+        for start in range(0, n, 250):
+            ask = generator.ask(min(250, n - start), 0, None, None, 1.0, start)
+            assert ask.latent is not None
+            asked.append(ask.latent)
+            generator.make(ask)
+    finally:
+        handle.remove()
+    z = torch.cat(asked)
+    return z, torch.cat(said)[: len(z)].flatten(1)
+
+
+def along(
+    generator: Generator,
+    found: Directions,
+    *,
+    steps: int = 7,
+    reach: float = 3.0,
+    seed: int = 0,
+    label: str | int | None = None,
+) -> Tensor:
+    """(K * steps, *shape): one sample moved along each direction, a row each, from -reach to
+    reach units of the latent."""
+    ask = generator.ask(1, seed, label)
+    assert ask.latent is not None
+    far = torch.linspace(-reach, reach, steps).view(1, -1, 1)
+    z = (ask.latent[:, None] + far * found.vectors[:, None]).flatten(0, 1)
+    y = None if ask.label is None else ask.label.expand(len(z))
+    return _made(generator, z, y)
+
+
+def moved(ask: Ask, text: str, generator: Generator) -> Tensor:
+    """The latents of a request moved as FILE:NUMBER=STRENGTH says, (N, width).
+
+    Raises:
+        UserError: the text is none of this kind, or there is no such direction.
+    """
+    place, equals, amount = text.rpartition("=")
+    file, colon, number = place.rpartition(":")
+    which, strength = -1, 0.0
+    try:
+        which, strength = int(number), float(amount)
+    except ValueError:
+        colon = ""
+    if not (equals and colon):
+        raise UserError(
+            f"--direction takes FILE:NUMBER=STRENGTH such as d.safetensors:0=2; {text!r}"
+        )
+    found = Directions.load(Path(file), need_latent(generator))
+    if not 0 <= which < len(found.vectors):
+        raise UserError(
+            f"{file} has directions 0 to {len(found.vectors) - 1}; {which} was asked for"
+        )
+    assert ask.latent is not None
+    return ask.latent + strength * found.vectors[which]
+
+
+# -- inversion ------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Inverted:
+    """The latents found for pictures.
+
+    Attributes:
+        latent: (N, width).
+        label: (N,), or None.
+        made: (N, *shape) what the generator makes of them.
+        psnr: (N,) dB to the pictures.
+    """
+
+    latent: Tensor
+    label: Tensor | None
+    made: Tensor
+    psnr: Tensor
+
+    def save(self, path: Path) -> None:
+        """As safetensors."""
+        tensors = {"latent": self.latent.contiguous()}
+        if self.label is not None:
+            tensors["label"] = self.label.contiguous()
+        save_file(tensors, path, {"ganforge": "latents"})
+
+
+def load_latents(path: Path, generator: Generator) -> Ask:
+    """Latents that `invert` saved, as a request.
+
+    Raises:
+        UserError: it is no such file, or of another generator.
+    """
+    width = need_latent(generator)
+    try:
+        with safe_open(path, "pt") as f:
+            tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as e:
+        raise UserError(
+            f"{path} holds no latents ({e}); make them with 'ganforge invert'"
+        ) from None
+    z = tensors.get("latent")
+    if z is None or z.dim() != 2 or z.shape[1] != width:
+        have = "none" if z is None else tuple(z.shape)
+        raise UserError(f"{path} has latents {have}; this generator takes (N, {width})")
+    label = tensors.get("label")
+    if generator.spec.classes and label is None:
+        label = torch.arange(len(z)) % generator.spec.classes
+    return Ask(z, label if generator.spec.classes else None)
+
+
+def invert(
+    generator: Generator,
+    pictures: Tensor,
+    *,
+    label: str | int | None = None,
+    steps: int = 300,
+    starts: int = 8,
+    tried: int = 1000,
+    rate: float = 0.05,
+    seed: int = 0,
+    say: Callable[[int, int], None] | None = None,
+) -> Inverted:
+    """Latents whose samples are like given pictures: of `tried` random ones the `starts`
+    nearest are followed down the mean square by Adam (Zhu et al. 2016, arXiv 1609.03552), kept
+    near the length that latents have.
+
+    Args:
+        pictures: (N, *shape) in [-1, 1].
+
+    Raises:
+        UserError: no latent, or pictures of another shape.
+    """
+    width = need_latent(generator)
+    if tuple(pictures.shape[1:]) != tuple(generator.spec.shape):
+        raise UserError(
+            f"the pictures are {tuple(pictures.shape[1:])}, this generator makes "
+            f"{tuple(generator.spec.shape)}; bring them to that size"
+        )
+    assert generator.latent is not None
+    pool = generator.ask(tried, seed, label)
+    assert pool.latent is not None
+    samples = _made(generator, pool.latent, pool.label)
+    device, found = generator.device, []
+    for i, target in enumerate(pictures):
+        gap = (samples - target).square().flatten(1).mean(1)
+        near = gap.topk(min(starts, tried), largest=False).indices
+        z = pool.latent[near].to(device).clone().requires_grad_()
+        y = None if pool.label is None else pool.label[near].to(device)
+        goal = target.to(device)
+        optimiser = torch.optim.Adam([z], rate)
+        best, best_gap = z.detach().clone(), torch.full((len(z),), math.inf, device=device)
+        for step in range(steps):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * (1 + math.cos(math.pi * step / steps)) / 2
+            with draws.keyed(seed, "invert", torch.arange(len(z))):
+                made = generator.objective.sample(generator.nets, Ask(z, y))
+            loss = (made.float() - goal).square().flatten(1).mean(1)
+            better = loss.detach() < best_gap
+            best = torch.where(better[:, None], z.detach(), best)
+            best_gap = torch.minimum(loss.detach(), best_gap)
+            optimiser.zero_grad()
+            (loss.sum() + 1e-4 * (z.square().mean(1) - 1).clamp(min=0).sum()).backward()
+            optimiser.step()
+            if generator.latent.kind == "uniform":
+                with torch.no_grad():
+                    z.clamp_(-1, 1)
+        winner = int(best_gap.argmin())
+        chosen = None if y is None else y[winner].cpu()
+        found.append((best[winner].cpu(), chosen, best_gap[winner].cpu()))
+        if say is not None:
+            say(i + 1, len(pictures))
+    z = torch.stack([f[0] for f in found]).view(-1, width)
+    labels = None if found[0][1] is None else torch.stack([f[1] for f in found])  # type: ignore[misc]
+    psnr = 10 * (4 / torch.stack([f[2] for f in found]).clamp(min=4e-10)).log10()
+    return Inverted(z, labels, _made(generator, z, labels), psnr)
+
+
+# -- moving pictures ------------------------------------------------------------------------
+def film(frames: Tensor, path: Path, columns: int = 1, per_second: int = 20) -> None:
+    """Write frames (N, C, H, W) as a GIF, or where ffmpeg is installed as an MP4.
+
+    Raises:
+        UserError: another ending, or no ffmpeg.
+    """
+    from ganforge.gallery import picture
+
+    images = [picture(f[None], columns).convert("RGB") for f in frames]
+    if path.suffix.lower() == ".gif":
+        shown = [i.quantize(64) for i in images]
+        shown[0].save(path, "GIF", save_all=True, append_images=shown[1:],
+                      duration=round(1000 / per_second), loop=0)  # fmt: skip
+        return
+    if path.suffix.lower() != ".mp4":
+        raise UserError(f"{path} has an unknown ending; use .gif, .mp4 or .png")
+    _mp4(images, path, per_second)
+
+
+def _mp4(images: list[Any], path: Path, per_second: int) -> None:
+    import shutil
+    import subprocess
+
+    program = shutil.which("ffmpeg")
+    if program is None:
+        raise UserError(f"{path}: MP4 needs ffmpeg, which is not installed; use a .gif")
+    width, height = (s + s % 2 for s in images[0].size)  # the codec wants even sides
+    scale = max(1, round(256 / height))
+    size = f"scale={width * scale}:{height * scale}:flags=neighbor"
+    command = [program, "-v", "error", "-y", "-f", "image2pipe", "-r", str(per_second), "-i", "-",
+               "-vf", size, "-pix_fmt", "yuv420p", str(path)]  # fmt: skip
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        for image in images:
+            image.save(process.stdin, "PNG")
+        process.stdin.close()
+        said = process.stderr.read().decode() if process.stderr else ""
+        if process.wait():
+            raise UserError(f"ffmpeg could not write {path}: {said.strip()[:200]}")

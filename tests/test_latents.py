@@ -1,0 +1,191 @@
+"""Walks, directions and inversion, on generators whose answers are known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
+import ganforge
+from ganforge import latents
+from ganforge.cli.app import app
+from ganforge.errors import UserError
+from ganforge.families.mlp import MLP
+from ganforge.spec import Ask
+
+run = CliRunner().invoke
+
+
+class Known(nn.Module):
+    """z (N, 6) to pictures (N, 1, 8, 8) by one matrix whose singular vectors are known."""
+
+    def __init__(self, latent: int, classes: int = 0) -> None:
+        super().__init__()
+        g = torch.Generator().manual_seed(0)
+        left = torch.linalg.qr(torch.randn(64, latent, generator=g))[0]
+        right = torch.linalg.qr(torch.randn(latent, latent, generator=g))[0]
+        self.layer = nn.Linear(latent, 64, bias=False)
+        self.layer.weight = nn.Parameter(left @ torch.diag(2.0 ** -torch.arange(latent)) @ right)
+        self.axes = right
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.layer(z).tanh().view(-1, 1, 8, 8)
+
+
+class Nets(MLP):
+    def generator(self, latent: int, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
+        return Known(latent)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> ganforge.generator.Generator:  # type: ignore[name-defined]
+    import os
+
+    place = tmp_path_factory.mktemp("latents")
+    os.environ["GANFORGE_CACHE"] = str(place / "cache")
+    x = np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)
+    settings = {"latent.size": 6, "latent.kind": "normal", "lr": 1e-12, "ema": 0}
+    ganforge.train(x, "gan", place / "r", family=Nets, settings=settings, steps=1)
+    return ganforge.load(place / "r", family=Nets)
+
+
+@pytest.mark.parametrize("method", latents.METHODS)
+def test_directions_are_the_singular_vectors_of_a_linear_layer(made, method: str) -> None:
+    axes = Known(6).axes
+    found = latents.directions(made, 4, method)
+    agree = (found.vectors @ axes.T).abs()
+    assert torch.allclose(found.vectors.norm(dim=1), torch.ones(4), atol=1e-5)
+    least = 0.999 if method == "sefa" else 0.98
+    assert agree.diagonal().min() > least
+    want = 2.0 ** -torch.arange(4)
+    assert torch.allclose(found.strengths, want, rtol=0.01 if method == "sefa" else 0.06)
+
+
+def test_directions_are_kept_and_applied(made, tmp_path: Path) -> None:
+    found = latents.directions(made, 3)
+    found.save(tmp_path / "d.safetensors")
+    again = latents.Directions.load(tmp_path / "d.safetensors", 6)
+    assert torch.equal(found.vectors, again.vectors)
+    ask = made.ask(2)
+    moved = latents.moved(ask, f"{tmp_path / 'd.safetensors'}:1=2.5", made)
+    assert torch.allclose(moved - ask.latent, 2.5 * found.vectors[1].expand(2, -1))
+    rows = latents.along(made, found, steps=5, reach=2.0, seed=3)
+    assert rows.shape == (15, 1, 8, 8)
+    assert torch.allclose(rows[2], made.sample(1, seed=3)[0], atol=1e-5), (
+        "the middle is the sample itself"
+    )
+    for text in ("d", "d.safetensors:0", f"{tmp_path / 'd.safetensors'}:9=1", "nowhere:0=1"):
+        with pytest.raises(UserError):
+            latents.moved(ask, text, made)
+    with pytest.raises(UserError, match="width 6, this generator's latent has 7"):
+        latents.Directions.load(tmp_path / "d.safetensors", 7)
+
+
+def test_a_walk_passes_its_stops_and_closes(made) -> None:
+    x = latents.walk(made, stops=3, frames=4, seed=2)
+    assert x.shape == (12, 1, 8, 8)
+    assert torch.allclose(x[::4], made.sample(3, seed=2), atol=1e-5)
+    steps = (x - x.roll(-1, 0)).flatten(1).norm(dim=1)
+    assert steps.max() < 4, "a jump"
+    with pytest.raises(UserError, match="2 stops"):
+        latents.walk(made, stops=1)
+
+
+def test_inversion_finds_the_generator_s_own_samples(made, tmp_path: Path) -> None:
+    own = made.sample(3, seed=99)
+    found = latents.invert(made, own, steps=200, starts=4, tried=200)
+    random = made.sample(1000, seed=1)
+    best = (random[None] - own[:, None]).square().flatten(2).mean(2).amin(1)
+    assert (found.psnr > 10 * (4 / best).log10() + 10).all()
+    assert found.psnr.min() > 35
+    found.save(tmp_path / "z.safetensors")
+    ask = latents.load_latents(tmp_path / "z.safetensors", made)
+    assert torch.allclose(made.make(ask), found.made)
+    (tmp_path / "bad.safetensors").write_bytes(b"no")
+    for path in (tmp_path / "bad.safetensors", tmp_path / "none"):
+        with pytest.raises(UserError, match="holds no latents"):
+            latents.load_latents(path, made)
+    with pytest.raises(UserError, match="bring them to that size"):
+        latents.invert(made, torch.zeros(1, 1, 9, 9))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A conditional run that barely trained."""
+    import os
+
+    folder = tmp_path_factory.mktemp("verbs")
+    os.environ["GANFORGE_CACHE"] = str(folder / "cache")
+    small = {"width": 4, "batch_size": 8, "steps": 1}
+    ganforge.train("fashion-mnist-mini", "cgan", folder / "r", settings=small)
+    ganforge.train("fashion-mnist-mini", "denoise", folder / "d", depth=1, settings=small)
+    return folder
+
+
+def test_the_verbs_write_pictures_and_say_what(place: Path, tmp_path: Path) -> None:
+    r = str(place / "r")
+    done = run(
+        app,
+        ["walk", r, "--out", str(tmp_path / "w.gif"), "--stops", "3", "--frames", "3", "--json"],
+    )
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["frames"] == 9
+    assert Image.open(tmp_path / "w.gif").n_frames > 1  # type: ignore[attr-defined]
+    assert run(app, ["walk", r, "--out", str(tmp_path / "w.png"), "--frames", "3"]).exit_code == 0
+    done = run(
+        app, ["directions", r, "--out", str(tmp_path / "d.png"), "--method", "pca", "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    kept = json.loads(done.stdout)["directions"]
+    args = ["sample", r, "--count", "4", "--out", str(tmp_path / "s.png")]
+    assert run(app, [*args, "--direction", f"{kept}:0=3"]).exit_code == 0
+    done = run(app, ["invert", r, "fashion-mnist-mini", "--count", "2", "--steps", "3", "--starts", "2",
+                     "--out", str(tmp_path / "i.png"), "--json"])  # fmt: skip
+    assert done.exit_code == 0, done.output
+    body = json.loads(done.stdout)
+    assert len(body["psnr"]) == 2
+    done = run(
+        app, ["sample", r, "--latent", body["latents"], "--out", str(tmp_path / "l.png"), "--json"]
+    )
+    assert json.loads(done.stdout)["count"] == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["walk", "d"], "ganforge apply"),
+        (["walk", "r", "--out", "x.avi"], "unknown ending"),
+        (["directions", "r", "--method", "ica"], "choose one of sefa, pca"),
+        (["directions", "r", "--count", "1000"], "directions; 1000"),
+        (["invert", "r", "nowhere.png"], "cannot be read"),
+        (["invert", "d", "fashion-mnist-mini"], "ganforge apply"),
+    ],
+)
+def test_mistakes(place: Path, tmp_path: Path, args: list[str], said: str) -> None:
+    verb, name, *rest = args
+    if "--out" not in rest:
+        rest += ["--out", str(tmp_path / ("o.gif" if verb == "walk" else "o.png"))]
+    with pytest.raises(UserError, match=said):
+        run(app, [verb, str(place / name), *rest], catch_exceptions=False)
+
+
+def test_nothing_is_overwritten(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "w.gif").write_bytes(b"mine")
+    with pytest.raises(UserError, match="--force"):
+        run(
+            app,
+            ["walk", str(place / "r"), "--out", str(tmp_path / "w.gif")],
+            catch_exceptions=False,
+        )
+    assert (tmp_path / "w.gif").read_bytes() == b"mine"
+
+
+def test_a_request_of_latents_is_made_as_it_is(made) -> None:
+    z = torch.randn(5, 6)
+    assert torch.equal(made.make(Ask(z)), made.make(Ask(z)))
