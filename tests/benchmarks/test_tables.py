@@ -2,14 +2,24 @@
 
 import importlib.util
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_table_of_modes_is_what_the_results_say():
-    spec = importlib.util.spec_from_file_location("modes", ROOT / "benchmarks" / "modes.py")
+def benchmark(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    modes = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(modes)
-    assert (ROOT / "docs" / "modes.md").read_text() == modes.page()
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["modes", "restoration", "translation"])
+def test_a_table_is_what_the_results_say(name: str) -> None:
+    made = benchmark(name)
+    assert made.PAGE.read_text() == made.page()
+    assert any(made.RESULTS.glob("*.json"))

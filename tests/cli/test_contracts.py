@@ -82,6 +82,27 @@ def test_train_resume_sample(trained, tmp_path):
     )
 
 
+def test_latent_tools(trained, tmp_path):
+    out = [str(tmp_path / f"{i}.png") for i in range(3)]
+    r = str(trained)
+    validate(run("walk", r, "--frames", "2", "--out", out[0], "--json"), SCHEMAS["walk"])
+    validate(run("directions", r, "--out", out[1], "--json"), SCHEMAS["directions"])
+    args = ("fashion-mnist-mini", "--count", "1", "--steps", "2", "--out", out[2], "--json")
+    validate(run("invert", r, *args), SCHEMAS["invert"])
+
+
+def test_apply_and_its_score(trained, tmp_path):
+    r = str(tmp_path / "r")
+    small = ["--steps", "2", "--width", "4", "--batch-size", "4", "--set", "depth=1", "--json"]
+    run("train", "--recipe", "denoise", "--run", r, *small)
+    run("sample", str(trained), "--count", "1", "--out", str(tmp_path / "a.png"), "--json")
+    args = ("apply", r, str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--json")
+    validate(run(*args), SCHEMAS["apply"])
+    found = run("score", r, "--features", "raw", "--count", "60", "--json")
+    validate(found, SCHEMAS["score"])
+    assert "median" in found["baselines"]  # type: ignore[index]
+
+
 def test_dry_run_trains_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     body = run("train", "--dry-run", *SMALL)
