@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 MINUTES ?= 2
 
-.PHONY: demo test lint types check modes clean
+.PHONY: demo test lint types check modes headlines clean
 
 demo: $(VENV)/.installed
 	$(BIN)/ganforge train fashion-mnist-mini --run runs/demo --minutes $(MINUTES)
@@ -22,6 +22,10 @@ check: lint types test
 
 modes: $(VENV)/.tested
 	$(BIN)/python benchmarks/modes.py r3gan gan --seeds 10
+
+headlines: $(VENV)/.tested
+	$(BIN)/python benchmarks/headlines.py
+	$(BIN)/python benchmarks/family.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ganforge needs Python 3.11 or newer: make PYTHON=python3.11")'

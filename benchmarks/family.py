@@ -1,0 +1,135 @@
+"""docs/family.md: its facts from the registry of recipes and from the results, its words by hand.
+
+    python benchmarks/family.py              # write the facts into the page anew
+    python benchmarks/family.py --pictures   # train and draw what has no picture yet
+
+The page holds `<!-- facts: NAME -->` ... `<!-- end -->` blocks; only what lies between is made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+PAGE, PICTURES = ROOT / "docs" / "family.md", ROOT / "docs" / "pictures" / "family"
+BLOCK = re.compile(r"(<!-- facts: ([\w-]+) -->\n).*?(<!-- end -->)", re.S)
+
+SHORT: dict[str, str] = {
+    "gan": "--images 480000",
+    "dcgan": "--width 16 --images 24000",
+    "lsgan": "--width 16 --images 120000",
+    "wgan": "--width 16 --images 240000",
+    "wgan-gp": "--width 16 --images 120000",
+    "dragan": "--width 16 --images 100000",
+    "cgan": "--width 16 --images 20000",
+    "infogan": "--width 16 --images 100000",
+    "acgan": "--width 16 --images 20000",
+    "ebgan": "--width 16 --images 60000",
+    "began": "--width 16 --images 80000",
+    "sngan": "--width 8 --images 60000",
+    "biggan": "--width 8 --images 24000 --size 32",
+    "r3gan": "--width 4 --images 40000",
+    "frogs": "--images 24000 --size 32",
+    "auto": "--width 16 --images 24000",
+    "ae": "--width 16 --images 60000",
+    "vae": "--width 16 --images 60000",
+}
+"""The short run of each picture on Fashion-MNIST: from half a minute to a few of one core."""
+
+
+def headlines() -> Any:
+    """benchmarks/headlines.py, for what was measured."""
+    spec = importlib.util.spec_from_file_location("headlines", ROOT / "benchmarks/headlines.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["headlines"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def measured() -> dict[str, str]:
+    """Recipe to its headline's measurements and verdicts."""
+    heads, out = headlines(), {}
+    for (name, data), rs in heads.results().items():
+        head = heads.HEADLINES[name]
+        if rs and name in head.recipes:
+            text, said = heads.verdict(head, data, rs)
+            out[name] = "; ".join(filter(None, (out.get(name), f"{data}: {text}, {said}")))
+    return out
+
+
+def command(name: str) -> str:
+    run = f"runs/{name}"
+    return (f"ganforge train fashion-mnist-mini --recipe {name} {SHORT[name]} --run {run}\n"
+            f"ganforge sample {run} --count 40 --out {name}.png")  # fmt: skip
+
+
+def table() -> str:
+    from ganforge import recipes
+
+    found, sections = measured(), set(SHORT)
+    lines = ["| recipe | losses | extra terms | networks | headline | measured |", "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    for name in recipes.names():
+        r = recipes.recipe(name)
+        terms = ", ".join(f"{k} {v:g}" for k, v in r.settings.get("terms", {}).items()) or "-"
+        title = f"[{name}](#{name})" if name in sections else name
+        lines.append(
+            f"| {title} | {recipes.named(r.objective)} | {terms} | {recipes.named(r.family)} "
+            f"| {r.headline} | {found.get(name, '-')} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def facts(name: str) -> str:
+    """What the registry and the results say of one recipe."""
+    from ganforge import recipes
+
+    r = recipes.recipe(name)
+    settings = ", ".join(f"{k}={v}" for k, v in r.settings.items() if k != "terms") or "none"
+    lines = [
+        f"- Paper: {r.citation}.",
+        f"- Headline: {r.headline}",
+        f"- Measured: {measured().get(name, 'not yet')}.",
+        f"- Losses `{recipes.named(r.objective)}`, networks `{recipes.named(r.family)}`; settings: {settings}.",
+    ]
+    if (PICTURES / f"{name}.png").exists():
+        lines += ["", f"![Samples of {name}](pictures/family/{name}.png)", "", "```sh", command(name), "```"]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def page(text: str) -> str:
+    """The page with its blocks made anew."""
+    return BLOCK.sub(lambda m: m[1] + (table() if m[2] == "all" else facts(m[2])) + m[3], text)
+
+
+def sections(text: str) -> list[str]:
+    """The recipes that the page has a section and a block of facts for."""
+    return [m[2] for m in BLOCK.finditer(text) if m[2] != "all" and f"\n## {m[2]}\n" in text]
+
+
+def draw(name: str) -> None:
+    for line in command(name).splitlines():
+        words = line.replace(f"{name}.png", str(PICTURES / f"{name}.png")).split()
+        subprocess.run([sys.executable, "-m", *words], check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--pictures", action="store_true")
+    if parser.parse_args().pictures:
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        for name in SHORT:
+            if not (PICTURES / f"{name}.png").exists():
+                draw(name)
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
