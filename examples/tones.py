@@ -30,7 +30,9 @@ def pitch_of(wave: np.ndarray, rate: int = RATE) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("out", type=Path, help="a new folder")
     parser.add_argument("--count", type=int, default=2000)
     a = parser.parse_args()

@@ -52,11 +52,7 @@ def plan(
         objective or (None if isinstance(chosen.objective, str) else chosen.objective),
         family or (None if isinstance(chosen.family, str) else chosen.family),
     )
-    flat = {
-        k: v
-        for k, v in (dict(settings or {}) | more).items()
-        if k in (settings or {}) or v is not None
-    }
+    flat = dict(settings or {}) | {k: v for k, v in more.items() if v is not None}
     opening = {k: v for k, v in chosen.settings.items() if k in OPENING} | flat
     options = {k: v for k in OPENING if (v := opening.get(k)) is not None}
     flat = {k: v for k, v in flat.items() if k not in OPENING}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -59,15 +61,38 @@ def walk(
     assert z is not None
     t = torch.arange(frames) / frames
     t = ((1 - torch.cos(math.pi * t)) / 2).view(1, -1, 1)
-    a, b = z[:, None], z.roll(-1, 0)[:, None]
-    assert generator.latent is not None
-    normal = generator.latent.kind != "uniform" and generator.latent.width == generator.latent.size
-    path = (slerp(a, b, t) if normal else torch.lerp(a, b, t)).flatten(0, 1)
+    path = mixed(generator, z[:, None], z.roll(-1, 0)[:, None], t).flatten(0, 1)
     y = None
     if ask.label is not None:
         both = torch.stack([ask.label, ask.label.roll(-1)], 1)
         y = torch.where(t.view(1, -1) < 0.5, both[:, :1], both[:, 1:]).flatten()
     return _made(generator, path, y)
+
+
+def mixed(generator: Generator, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Between latents a and b (..., width), a share t of the way (..., 1): normal noise turns,
+    uniform noise and continuous codes go straight, categories change half way."""
+    latent = generator.latent
+    assert latent is not None
+    a, b = torch.broadcast_tensors(a, b)
+    n, c = latent.size, latent.width - latent.continuous
+    noise = torch.lerp if latent.kind == "uniform" else slerp
+    one = noise(a[..., :n], b[..., :n], t)
+    shape = (*one.shape[:-1], -1)
+    category = torch.where(t < 0.5, a[..., n:c].expand(shape), b[..., n:c].expand(shape))
+    return torch.cat([one, category, torch.lerp(a[..., c:], b[..., c:], t).expand(shape)], -1)
+
+
+def within(generator: Generator, z: Tensor) -> Tensor:
+    """z with what is uniform brought back into [-1, 1]."""
+    latent = generator.latent
+    assert latent is not None
+    z = z.clone()
+    if latent.kind == "uniform":
+        z[..., : latent.size].clamp_(-1, 1)
+    if latent.continuous:
+        z[..., -latent.continuous :].clamp_(-1, 1)
+    return z
 
 
 def _made(generator: Generator, z: Tensor, y: Tensor | None, batch: int = 128) -> Tensor:
@@ -109,47 +134,52 @@ class Directions:
             raise UserError(
                 f"{path} holds no directions ({e}); make them with 'ganforge directions RUN'"
             ) from None
-        if vectors.shape[1] != width:
+        whole = vectors.dim() == 2 and bool(vectors.isfinite().all())
+        if not whole or vectors.shape[1] != width:
             raise UserError(
-                f"{path} has directions of width {vectors.shape[1]}, this generator's latent has "
-                f"{width}; make them from this run"
+                f"{path} has directions {tuple(vectors.shape)}, this generator's latent has the "
+                f"width {width}; make them from this run"
             )
         return cls(vectors, strengths, meta.get("method", ""))
 
 
 def directions(generator: Generator, count: int = 5, method: str = "sefa") -> Directions:
-    """What moves a generator most, without labels.
+    """What moves a generator most, without labels; codes are left as they are.
 
     Args:
         count: how many.
         method: "sefa", the eigenvectors of A^T A, A being the weight of the first layer over
-            the latent (Shen and Zhou 2020, arXiv 2007.06600); or "pca", the principal
-            components of the first layer's values over random latents, regressed back to
-            latents (Härkönen et al. 2020, arXiv 2004.02546).
+            the noise (Shen and Zhou 2020, arXiv 2007.06600); or "pca", the principal
+            components of an early layer's values over random latents, regressed back to
+            noise (Härkönen et al. 2020, arXiv 2004.02546), for any generator.
 
     Raises:
-        UserError: an unknown method, no latent, or no first layer that is linear ("sefa").
+        UserError: an unknown method, no latent, or no linear layer over all of the noise
+            ("sefa").
     """
     width = need_latent(generator)
+    assert generator.latent is not None
+    noise = generator.latent.size
     if method not in METHODS:
         raise UserError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
-    if not 1 <= count <= width:
-        raise UserError(f"there are 1 to {width} directions; {count} were asked for")
-    layer = first_layer(generator)
+    if not 1 <= count <= noise:
+        raise UserError(f"there are 1 to {noise} directions; {count} were asked for")
     if method == "sefa":
-        weight = layer.weight.detach().float().flatten(1)[:, :width]
+        weight = first_layer(generator).weight.detach().float().cpu()[:, :noise]
         values, vectors = torch.linalg.eigh(weight.T @ weight)
-        return Directions(
-            signed(vectors.T.flip(0)[:count]), values.flip(0)[:count].clamp(min=0).sqrt(), method
-        )
-    z, said = _heard(generator, layer, 2000)
-    centred = said - said.mean(0)
-    _, scale, axes = torch.linalg.svd(centred, full_matrices=False)
-    along = centred @ axes[:count].T
-    # The latents that go with each component: least squares of z on the coordinates.
-    found = torch.linalg.lstsq(along, z - z.mean(0)).solution
-    strength = scale[: len(found)] / len(z) ** 0.5
-    return Directions(signed(nn.functional.normalize(found, dim=1)), strength, method)
+        found, strength = vectors.T.flip(0)[:count], values.flip(0)[:count].clamp(min=0).sqrt()
+    else:
+        z, said = _heard(generator, early_layer(generator), 1000)
+        said = said - said.mean(0)
+        values, axes = torch.linalg.eigh(said @ said.T)  # as many as latents, not as values
+        along = axes.flip(1)[:, :count] * values.flip(0)[:count].clamp(min=0).sqrt()
+        # The noise that goes with each component: least squares on its coordinate.
+        found = torch.linalg.lstsq(along, z[:, :noise] - z[:, :noise].mean(0)).solution
+        strength = values.flip(0)[:count].clamp(min=0).div(len(z)).sqrt()
+    found = nn.functional.normalize(found, dim=1)
+    whole = torch.zeros(count, width)
+    whole[:, :noise] = signed(found)
+    return Directions(whole, strength, method)
 
 
 def signed(vectors: Tensor) -> Tensor:
@@ -159,21 +189,57 @@ def signed(vectors: Tensor) -> Tensor:
 
 
 def first_layer(generator: Generator) -> nn.Linear:
-    """The first linear layer that a latent meets.
+    """The first linear layer whose input begins with all of the noise.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, as where each block gets a part of it.
     """
-    width = need_latent(generator)
-    for net in generator.nets.values():
-        for layer in net.modules():
-            if isinstance(layer, nn.Linear) and layer.in_features >= width:
-                return layer
-    raise UserError(f"{generator.run.path} has no linear layer over its latent; use another run")
+    ask = generator.ask(4)
+    assert ask.latent is not None
+    assert generator.latent is not None
+    noise = ask.latent[:, : generator.latent.size].to(generator.device)
+    for layer, given in _passed(generator, ask):
+        same = given.dim() == 2 and given.shape[1] >= noise.shape[1]
+        if isinstance(layer, nn.Linear) and same and torch.equal(given[:, : noise.shape[1]], noise):
+            return layer
+    raise UserError(
+        f"no linear layer of {generator.run.path} takes the whole latent, as SeFa needs; use "
+        "--method pca"
+    )
+
+
+def early_layer(generator: Generator) -> nn.Module:
+    """The first convolution that a sample passes, or where there is none the second linear
+    layer, or the only one."""
+    layers = [layer for layer, _ in _passed(generator, generator.ask(4))]
+    if not layers:
+        raise UserError(f"{generator.run.path} has no layer to listen to")
+    linear = [m for m in layers if isinstance(m, nn.Linear)]
+    conv = [m for m in layers if not isinstance(m, nn.Linear)]
+    return conv[0] if conv else linear[min(1, len(linear) - 1)]
 
 
 @torch.no_grad()
-def _heard(generator: Generator, layer: nn.Linear, n: int) -> tuple[Tensor, Tensor]:
+def _passed(generator: Generator, ask: Ask) -> list[tuple[nn.Module, Tensor]]:
+    """The layers with weights in the order in which a request passes them, each with what it
+    was given."""
+    seen: list[tuple[nn.Module, Tensor]] = []
+    kinds = (nn.Linear, nn.modules.conv._ConvNd)
+    layers = [m for net in generator.nets.values() for m in net.modules() if isinstance(m, kinds)]
+    handles = [
+        m.register_forward_pre_hook(lambda layer, given: seen.append((layer, given[0].detach())))
+        for m in layers
+    ]
+    try:
+        generator.make(ask)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen
+
+
+@torch.no_grad()
+def _heard(generator: Generator, layer: nn.Module, n: int) -> tuple[Tensor, Tensor]:
     """n latents and what the layer says of each, (n, width) and (n, F)."""
     said: list[Tensor] = []
     handle = layer.register_forward_hook(lambda _m, _i, out: said.append(out.float().cpu()))
@@ -200,11 +266,13 @@ def along(
     label: str | int | None = None,
 ) -> Tensor:
     """(K * steps, *shape): one sample moved along each direction, a row each, from -reach to
-    reach units of the latent."""
+    reach deviations of the noise."""
     ask = generator.ask(1, seed, label)
     assert ask.latent is not None
-    far = torch.linspace(-reach, reach, steps).view(1, -1, 1)
-    z = (ask.latent[:, None] + far * found.vectors[:, None]).flatten(0, 1)
+    assert generator.latent is not None
+    deviation = 3**-0.5 if generator.latent.kind == "uniform" else 1.0
+    far = torch.linspace(-reach, reach, steps).view(1, -1, 1) * deviation
+    z = within(generator, (ask.latent[:, None] + far * found.vectors[:, None]).flatten(0, 1))
     y = None if ask.label is None else ask.label.expand(len(z))
     return _made(generator, z, y)
 
@@ -232,7 +300,7 @@ def moved(ask: Ask, text: str, generator: Generator) -> Tensor:
             f"{file} has directions 0 to {len(found.vectors) - 1}; {which} was asked for"
         )
     assert ask.latent is not None
-    return ask.latent + strength * found.vectors[which]
+    return within(generator, ask.latent + strength * found.vectors[which])
 
 
 # -- inversion ------------------------------------------------------------------------------
@@ -275,10 +343,15 @@ def load_latents(path: Path, generator: Generator) -> Ask:
             f"{path} holds no latents ({e}); make them with 'ganforge invert'"
         ) from None
     z = tensors.get("latent")
-    if z is None or z.dim() != 2 or z.shape[1] != width:
+    if z is None or z.dim() != 2 or z.shape[1] != width or not z.isfinite().all():
         have = "none" if z is None else tuple(z.shape)
-        raise UserError(f"{path} has latents {have}; this generator takes (N, {width})")
+        raise UserError(f"{path} has latents {have}; this generator takes finite (N, {width})")
     label = tensors.get("label")
+    classes = generator.spec.classes
+    if classes and label is not None:
+        fits = label.shape == (len(z),) and label.dtype == torch.int64
+        if not fits or not 0 <= int(label.min()) <= int(label.max()) < classes:
+            raise UserError(f"{path} has labels that are not (N,) integers below {classes}")
     if generator.spec.classes and label is None:
         label = torch.arange(len(z)) % generator.spec.classes
     return Ask(z, label if generator.spec.classes else None)
@@ -312,14 +385,21 @@ def invert(
             f"the pictures are {tuple(pictures.shape[1:])}, this generator makes "
             f"{tuple(generator.spec.shape)}; bring them to that size"
         )
-    assert generator.latent is not None
-    pool = generator.ask(tried, seed, label)
+    latent = generator.latent
+    assert latent is not None
+    # Of other draws than `sample` makes, so that nothing is found that was there already.
+    pool = generator.ask(tried, abs(draws.key(seed, "invert")) % 2**31, label)
     assert pool.latent is not None
-    samples = _made(generator, pool.latent, pool.label)
+    gaps = []
+    for start in range(0, tried, 128):
+        y = None if pool.label is None else pool.label[start : start + 128]
+        some = generator.make(Ask(pool.latent[start : start + 128], y)).flatten(1)
+        gaps.append(torch.cdist(pictures.flatten(1), some))
+    distance = torch.cat(gaps, 1)
     device, found = generator.device, []
+    fixed = slice(latent.size, latent.width - latent.continuous)  # categories stay what they are
     for i, target in enumerate(pictures):
-        gap = (samples - target).square().flatten(1).mean(1)
-        near = gap.topk(min(starts, tried), largest=False).indices
+        near = distance[i].topk(min(starts, tried), largest=False).indices
         z = pool.latent[near].to(device).clone().requires_grad_()
         y = None if pool.label is None else pool.label[near].to(device)
         goal = target.to(device)
@@ -336,10 +416,11 @@ def invert(
             best_gap = torch.minimum(loss.detach(), best_gap)
             optimiser.zero_grad()
             (loss.sum() + 1e-4 * (z.square().mean(1) - 1).clamp(min=0).sum()).backward()
+            assert z.grad is not None
+            z.grad[:, fixed] = 0
             optimiser.step()
-            if generator.latent.kind == "uniform":
-                with torch.no_grad():
-                    z.clamp_(-1, 1)
+            with torch.no_grad():
+                z.copy_(within(generator, z))
         winner = int(best_gap.argmin())
         chosen = None if y is None else y[winner].cpu()
         found.append((best[winner].cpu(), chosen, best_gap[winner].cpu()))
@@ -361,6 +442,9 @@ def film(frames: Tensor, path: Path, columns: int = 1, per_second: int = 20) -> 
     from ganforge.gallery import picture
 
     images = [picture(f[None], columns).convert("RGB") for f in frames]
+    factor = 2 * max(1, round(128 / images[0].height))  # even, as the codec of MP4 wants sides
+    size = (images[0].width * factor, images[0].height * factor)
+    images = [i.resize(size, Image.Resampling.NEAREST) for i in images]
     if path.suffix.lower() == ".gif":
         shown = [i.quantize(64) for i in images]
         shown[0].save(path, "GIF", save_all=True, append_images=shown[1:],
@@ -378,16 +462,17 @@ def _mp4(images: list[Any], path: Path, per_second: int) -> None:
     program = shutil.which("ffmpeg")
     if program is None:
         raise UserError(f"{path}: MP4 needs ffmpeg, which is not installed; use a .gif")
-    width, height = (s + s % 2 for s in images[0].size)  # the codec wants even sides
-    scale = max(1, round(256 / height))
-    size = f"scale={width * scale}:{height * scale}:flags=neighbor"
     command = [program, "-v", "error", "-y", "-f", "image2pipe", "-r", str(per_second), "-i", "-",
-               "-vf", size, "-pix_fmt", "yuv420p", str(path)]  # fmt: skip
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdin is not None
+               "-pix_fmt", "yuv420p", str(path)]  # fmt: skip
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stderr is not None
+    with contextlib.suppress(BrokenPipeError):  # it says why itself
         for image in images:
             image.save(process.stdin, "PNG")
+    with contextlib.suppress(BrokenPipeError):
         process.stdin.close()
-        said = process.stderr.read().decode() if process.stderr else ""
-        if process.wait():
-            raise UserError(f"ffmpeg could not write {path}: {said.strip()[:200]}")
+    said = process.stderr.read().decode()
+    process.stderr.close()
+    if process.wait():
+        raise UserError(f"ffmpeg could not write {path}: {said.strip()[:200]}")

@@ -14,8 +14,9 @@ from oracles import EXAMPLES, Judge, Made, gradients, oracle
 from torch import Tensor, nn
 
 from ganforge import draws
-from ganforge.objectives import OBJECTIVES, make_objective
+from ganforge.objectives import OBJECTIVES, make_objective, term
 from ganforge.objectives.began import mean_error
+from ganforge.objectives.cut import Projections
 from ganforge.objectives.ebgan import norm_of_error
 from ganforge.objectives.energy import Energy
 from ganforge.objectives.latent import Latent
@@ -232,6 +233,66 @@ def test_vae() -> None:
     assert variance == pytest.approx(0.01 + 0.25 * (error.item() - 0.01), rel=1e-5)
 
 
+# -- games over sources ---------------------------------------------------------------------
+def pairs() -> tuple[Tensor, Tensor]:
+    g = torch.Generator().manual_seed(1)
+    return torch.randn(6, 2, generator=g), torch.randn(6, 2, generator=g)
+
+
+def test_regression() -> None:
+    script = oracle("regression")
+    net = script.network()
+    x, s = pairs()
+    game = make_objective("regression")
+    game.add(term("l1", 3.0))
+    ours = play(game, nn.ModuleDict({"G": net}), "G", Batch(x.clone(), None, s.clone()))
+    equal(ours, script.g_loss(net, x, s, l1=3.0), net)
+
+
+class Scores(nn.Module):
+    """A script's D as ganforge asks it."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def outputs(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
+        return {"score": self.net(x)}
+
+
+@pytest.mark.parametrize(("cycle", "identity"), [(10.0, 0.5), (3.0, 0.0)])
+def test_cyclegan(cycle: float, identity: float) -> None:
+    script = oracle("cyclegan")
+    torch.manual_seed(0)
+    G, F, D, E = made = script.networks()
+    nets = nn.ModuleDict({"G": G, "F": F, "D": Scores(D), "E": Scores(E)})
+    x, s = pairs()
+    game = make_objective("cyclegan", cycle=cycle, identity=identity, pool=0)
+    ours = play(game, nets, "D", Batch(x.clone(), None, s.clone()))
+    equal(ours, script.d_loss(made, x, s), nn.ModuleList([D, E]))
+    ours = play(game, nets, "G", Batch(x.clone(), None, s.clone()))
+    theirs = script.g_loss(made, x, s, cycle=cycle, identity=identity)
+    equal(ours, theirs, nn.ModuleList([G, F]))
+
+
+def test_cut() -> None:
+    script = oracle("cut")
+    torch.manual_seed(0)
+    G = script.Translator()
+    D = nn.Sequential(
+        nn.Conv2d(1, 16, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(16, 1, 4), nn.Flatten(0)
+    )
+    H = Projections([1, 16], 32)
+    nets = nn.ModuleDict({"G": G, "D": Scores(D), "H": H})
+    x, s = script.data(16)
+    game = make_objective("cut", nce=2.0, tau=0.1, patches=64)  # all 64 places
+    ours = play(game, nets, "D", Batch(x.clone(), None, s.clone()))
+    equal(ours, script.d_loss(D, G, x, s), D)
+    ours = play(game, nets, "G", Batch(x.clone(), None, s.clone()))
+    theirs = script.g_loss(D, G, G.maps, H.layers, x, s, nce=2.0, tau=0.1)
+    equal(ours, theirs, nn.ModuleList([G, H]))
+
+
 def test_every_game_has_a_script_that_stands_alone() -> None:
     scripts = {p.stem.removeprefix("oracle_") for p in EXAMPLES.glob("oracle_*.py")}
     assert {name.replace("-", "_") for name in OBJECTIVES} <= scripts
@@ -247,7 +308,9 @@ def test_every_game_has_a_script_that_stands_alone() -> None:
         assert len(text.splitlines()) <= 110
 
 
-@pytest.mark.parametrize("name", ["gan", "wgan_gp", "infogan", "began", "ae"])
+@pytest.mark.parametrize(
+    "name", ["gan", "wgan_gp", "infogan", "began", "ae", "regression", "cyclegan", "cut"]
+)
 def test_scripts_run(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     oracle(name).main(turns=5, batch=8)
     assert "turn     5" in capsys.readouterr().out

@@ -67,7 +67,7 @@ def directions(
     out: Annotated[Path | None, typer.Option(help="A picture, a row each.")] = None,
     method: Annotated[str, typer.Option(help="sefa or pca.")] = "sefa",
     count: Annotated[int, typer.Option(min=1)] = 5,
-    reach: Annotated[float, typer.Option(help="How far, in units of the latent.")] = 3.0,
+    reach: Annotated[float, typer.Option(help="How far, in deviations of the noise.")] = 3.0,
     seed: Annotated[int, typer.Option(help="Of the sample that is moved.")] = 0,
     label: Annotated[str | None, typer.Option()] = None,
     checkpoint: Checkpoint = "latest",
@@ -78,6 +78,7 @@ def directions(
 ) -> None:
     """Find what moves a generator most; a picture, and the directions as safetensors."""
     from ganforge import api, latents
+    from ganforge.errors import UserError
     from ganforge.gallery import picture
 
     path = out or run / f"directions-{method}.png"
@@ -85,6 +86,9 @@ def directions(
     need_free(path, force)
     need_free(kept, force)
     made = api.load(run, checkpoint, not no_ema, **own_parts(recipe))
+    latents.need_latent(made)
+    if len(made.spec.shape) == 1:
+        raise UserError(f"directions are looked at, and {run} makes vectors")
     found = latents.directions(made, count, method)
     path.parent.mkdir(parents=True, exist_ok=True)
     picture(latents.along(made, found, reach=reach, seed=seed, label=label), 7).save(path)

@@ -167,6 +167,7 @@ def sample(
 ) -> None:
     """Make samples with a trained generator."""
     from ganforge import api
+    from ganforge.errors import UserError
     from ganforge.export.samples import free_name, parse_codes, write_samples
     from ganforge.latents import load_latents, moved
     from ganforge.sounds import heard, is_sound, rate_of
@@ -175,6 +176,8 @@ def sample(
         need_free(out, force)
     made = api.load(run, checkpoint, not no_ema, **own_parts(recipe))
     codes = parse_codes(code or [])
+    if latent is not None and (label is not None or codes or truncation != 1):
+        raise UserError("--latent says everything; leave --label, --code and --truncation away")
     if latent is not None or direction is not None:
         ask = made.ask(count, seed, label, codes, truncation)
         ask = ask if latent is None else load_latents(latent, made)
