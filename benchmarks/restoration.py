@@ -27,7 +27,7 @@ CODE = ("data/degrade.py", "objectives/gan.py", "objectives/regression.py", "obj
         "recipes/_restoring.py", "recipes/{task}.py")  # fmt: skip
 TASKS = ("denoise", "upscale", "inpaint", "demosaic", "colorize")
 IMAGES = 10_000
-L1 = {"objective": "regression", "terms": {"l1": 20.0}, "warmup": 0}
+L1 = {"objective": "regression", "terms": {"l1": 50.0}, "warmup": 0}
 GAN = {"warmup": IMAGES // 2}
 SHOWN = ("psnr", "ssim", "perceptual", "frechet")
 
