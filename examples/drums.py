@@ -2,7 +2,7 @@
 
     apt-get download hydrogen-drumkits && dpkg-deb -x hydrogen-drumkits_*.deb kits
     python examples/drums.py kits drums
-    ganforge train drums --recipe wavegan --set rate=8000 --set samples=4096 --minutes 30
+    ganforge train drums --recipe wavegan --set rate=8000 --set samples=4096 --set slices=no
 
 Any folder of WAV or FLAC files does: the kind is read off each file's name, and what cannot be
 told is left out. Files are copied as they are.

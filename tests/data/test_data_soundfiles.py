@@ -166,3 +166,14 @@ def test_its_scaling_is_the_training_split_s_and_is_recorded():
     whole = train.real(np.arange(len(train)))
     centred = whole.flatten(2).mean((0, 2)) if whole.dim() == 3 else whole.mean((0, 1, 3))
     assert centred.abs().max() < 0.2
+
+
+def test_its_scaling_sees_every_class_of_a_large_set(monkeypatch):
+    monkeypatch.setattr(sp, "MEASURED", 8)
+    quiet, loud = sounds(16, 2048) // 64, sounds(16, 2048)
+    data = open_source(np.concatenate([quiet, loud]), layout="NCT", view="spectrogram")
+    monkeypatch.setattr(sp, "MEASURED", 1000)
+    whole = open_source(np.concatenate([quiet, loud]), layout="NCT", view="spectrogram")
+    gap = np.subtract(data.scaling["mean"], whole.scaling["mean"])
+    # The classes are 4.2 apart: the first eight sounds alone would be off by half of that.
+    assert np.abs(gap).mean() < 1

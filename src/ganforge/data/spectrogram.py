@@ -53,7 +53,8 @@ class Spectrograms(Dataset):
 
 
 def statistics(sound: Dataset) -> dict[str, list[float]]:
-    """Mean and deviation of the log-magnitude in each frequency, over the first sounds.
+    """Mean and deviation of the log-magnitude in each frequency, over up to 2,000 sounds that
+    are spread evenly over the set, for sets come class by class.
 
     Raises:
         UserError: these are no sounds of a length that frames divide.
@@ -67,8 +68,9 @@ def statistics(sound: Dataset) -> dict[str, list[float]]:
         )
     total = torch.zeros(2, WINDOW // 2, dtype=torch.float64)
     count = 0
-    for start in range(0, min(len(sound), MEASURED), 100):
-        x = sound.real(np.arange(start, min(start + 100, len(sound), MEASURED)))
+    spread = np.linspace(0, len(sound) - 1, min(len(sound), MEASURED)).astype(np.int64)
+    for start in range(0, len(spread), 100):
+        x = sound.real(spread[start : start + 100])
         log = log_magnitude(x).double()
         total += torch.stack([log.sum((0, 1, 3)), log.square().sum((0, 1, 3))])
         count += log[:, :, 0].numel()
