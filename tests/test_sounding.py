@@ -169,3 +169,19 @@ def test_logmel_hears_pitch_and_loudness() -> None:
 
 def test_the_page_escapes_what_it_is_told() -> None:
     assert "<script>" not in page(torch.zeros(1, 1, 500), 8000, "<script>", ["<b>"])
+
+
+def test_both_hold_sounds_out(place: Path) -> None:
+    from ganforge.api import held_out_of
+    from ganforge.config import load
+    from ganforge.data import open_source
+
+    with_holdout = {"holdout": 0.3}
+    for recipe in ("wavegan", "specgan"):
+        config = load(ganforge.run.Run.open(place / recipe).config)
+        config = config.model_copy(update={"data_options": config.data_options | with_holdout})
+        data = open_source(config.data, **config.data_options)
+        other = held_out_of(config, data)
+        assert other is not None, recipe
+        assert other.shape == data.shape
+        assert len(other) > 0

@@ -243,14 +243,19 @@ def held_out_of(config: Config, dataset: Dataset) -> Dataset | None:
     None where there is none."""
     if config.data.startswith("array:") or config.data.endswith("@all"):
         return None
-    fitting: dict[str, Any] = {}
-    if len(config.spec.shape) == 3:
-        fitting = {"size": list(config.spec.shape[1:]), "channels": config.spec.shape[0]}
     try:
-        source = config.data.removesuffix("@train")
-        return open_source(source, split="test", **(config.data_options | fitting))
+        return open_source(config.data.removesuffix("@train"), split="test", **alike(config))
     except UserError:
         return None
+
+
+def alike(config: Config) -> dict[str, Any]:
+    """What opens other data in the form of a run's own. Sounds that are seen as pictures have
+    no size of their own."""
+    shape = config.spec.shape
+    if len(shape) != 3 or "view" in config.data_options:
+        return dict(config.data_options)
+    return config.data_options | {"size": list(shape[1:]), "channels": shape[0]}
 
 
 @contextlib.contextmanager

@@ -73,8 +73,9 @@ def build_game(config: Config, own: Own | None = None, device: torch.device | No
     for name, weight in config.terms.items():
         from ganforge.objectives import term
 
+        extra = term(name, weight)  # names are checked whatever they weigh
         if weight:
-            objective.add(term(name, weight))
+            objective.add(extra)
     if config.pairs or config.warmup:
         _for_sources(config, objective)
     family = _family(config, own)

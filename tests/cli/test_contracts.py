@@ -122,6 +122,8 @@ MISTAKES = [
     (["train", "--recipe", "dcgan", "--set", "nonsense"], "KEY=VALUE"),
     (["train", "--recipe", "dcgan", "--set", "lr.Q=1"], "no player"),
     (["train", "--recipe", "dcgan", "--add", "r9=1"], "r1"),
+    (["train", "--recipe", "dcgan", "--add", "foo=0"], "foo"),
+    (["train", "--recipe", "denoise", "--set", "degrade=5"], "degrade=5"),
     (["train", "--recipe", "dcgan", "--device", "mps"], "not available"),
     (["resume", "nowhere"], "not a run"),
     (["sample", "nowhere"], "not a run"),

@@ -1,5 +1,7 @@
 """Data with sources: damaged, side by side, paired by name, unpaired."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -123,3 +125,41 @@ def test_refusals(folders, pictures):
         open_source(folders / "b", inputs=str(folders / "a"), degrade="grey")
     with pytest.raises(UserError, match="does not exist"):
         open_source(folders / "b", inputs="nowhere")
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ({"degrade": 5}, "degrade=5 does not fit; give text"),
+        ({"inputs": 3}, "inputs=3 does not fit"),
+        ({"view": 1}, "view=1 does not fit"),
+        ({"samples": "abc"}, "samples='abc' does not fit; give a whole number"),
+        ({"rate": 8000.5}, "rate=8000.5 does not fit"),
+        ({"rate": True}, "rate=True does not fit"),
+        ({"paired": "maybe"}, "paired='maybe' does not fit; give true or false"),
+        ({"slices": 7}, "slices=7 does not fit"),
+        ({"samples": 16384}, "samples is for sound files"),
+        ({"rate": 8e3}, "rate is for sound files"),
+        ({"slices": False}, "slices is for sound files"),
+        ({"view": "spectrogram", "degrade": "noise:5"}, "drop degrade"),
+        ({"view": "spectrogram", "inputs": "left"}, "drop inputs"),
+    ],
+    ids=str,
+)
+def test_options_of_the_wrong_kind_are_refused(folders, pictures, option, expected):
+    for source in (folders / "a", pictures):
+        with pytest.raises(UserError, match=re.escape(expected)):
+            open_source(source, **option)
+
+
+def test_a_mask_file_is_known_by_its_content(pictures, tmp_path):
+    found = []
+    for name, level in (("x", 255), ("y", 255), ("x", 0)):
+        levels = np.full((12, 12), level, np.uint8)
+        levels[:6] = 255
+        Image.fromarray(levels).save(tmp_path / f"{name}.png")
+        found.append(open_source(pictures, degrade=f"mask:{tmp_path / name}.png"))
+    a, _, changed = (d.fingerprint for d in found)
+    assert a != changed
+    digests = [d.about["mask"] for d in found]
+    assert digests[0] == digests[1] != digests[2]

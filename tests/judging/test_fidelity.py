@@ -87,3 +87,11 @@ def test_fidelity_goes_over_all_of_them():
     assert made.shape == x.shape
     assert found["psnr"].value == pytest.approx(whole["psnr"].mean().item(), abs=1e-4)
     assert found["psnr"].low < found["psnr"].value < found["psnr"].high
+
+
+def test_pictures_below_its_window_have_no_ssim():
+    x = smooth(side=8)
+    found = measures(x.neg(), x)
+    assert "ssim" not in found
+    assert "ssim_y" not in found
+    assert torch.isfinite(found["psnr"]).all()

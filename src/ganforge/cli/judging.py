@@ -46,6 +46,7 @@ def score(
 ) -> None:
     """Judge samples against real ones: every score with its interval, floor and protocol."""
     from ganforge import api
+    from ganforge.config import load
     from ganforge.errors import UserError
     from ganforge.judging.protocol import score as judge
     from ganforge.run import Run
@@ -56,9 +57,7 @@ def score(
     run = Run(made) if (made / "config.yaml").is_file() else None
     if run is not None:
         config = run.config
-        shape = config["spec"]["shape"]
-        fitting = {"size": list(shape[1:]), "channels": shape[0]} if len(shape) == 3 else {}
-        options = config["data_options"] | fitting | {k: v for k, v in options.items() if v}
+        options = api.alike(load(config)) | {k: v for k, v in options.items() if v}
         reference = reference or config["data"].rpartition("@")[0] or config["data"]
         fake = api.load(made, checkpoint, not no_ema, **own_parts(recipe))
         if is_sound(config):  # what was learnt as pictures is judged by ear

@@ -93,6 +93,7 @@ class ArraySamples:
         return self.shape[0]
 
     def form(self, wish: Wish) -> Form:
+        wish.silent(self.name)
         axes = self._axes(wish)
         sizes = dict(zip(axes, self.shape, strict=True))
         channels, wanted = sizes.get("C", 1), wish.channels or sizes.get("C", 1)

@@ -23,6 +23,7 @@ holes are 0.
 from __future__ import annotations
 
 import functools
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,6 +61,14 @@ class Degradation:
     factor: int = 1
     pixel: int = 1
     grey: bool = False
+
+    def content(self) -> dict[str, str]:
+        """The digest of the mask's file, if it is one: what its name does not say."""
+        kinds = [p.split(":")[1:2] for p in self.text.split("+") if p.strip().startswith("mask:")]
+        files = [Path(k) for k, *_ in kinds if k not in _HOLES]
+        if not files:
+            return {}
+        return {"mask": hashlib.blake2b(files[0].read_bytes(), digest_size=16).hexdigest()}
 
     @property
     def fills(self) -> bool:

@@ -44,6 +44,12 @@ class Wish:
     rate: int | None = None
     slices: bool = True
 
+    def silent(self, name: str) -> None:
+        """Raises: UserError: something is asked that only sounds have."""
+        if self.samples or self.rate or not self.slices:
+            asked = "samples" if self.samples else "rate" if self.rate else "slices"
+            raise UserError(f"{asked} is for sound files; {name} has none: drop it")
+
 
 class Form(NamedTuple):
     """What every packed sample looks like: (*space, C) and the type of its values."""

@@ -74,6 +74,7 @@ class PictureSamples:
         if wish.layout or wish.range:
             asked = "--layout" if wish.layout else "--range"
             raise UserError(f"{asked} is for arrays; {self.name} has picture files")
+        wish.silent(self.name)
         looks = self._probe()
         size = wish.size or choose_size([s.size for s in looks])
         channels = wish.channels or (3 if any(s.colour for s in looks) else 1)

@@ -102,6 +102,9 @@ def open_source(
     Raises:
         UserError: it does not exist, cannot be read, or does not fit what is asked.
     """
+    degrade, inputs, view = fits(degrade=degrade, inputs=inputs, view=view)
+    samples, rate = fits(samples=samples, rate=rate)
+    paired, slices = fits(paired=paired, slices=slices)
     opened = partial(
         _open, layout=layout, range=range, data_root=data_root, cache=cache, progress=progress,
         samples=samples, rate=rate, slices=slices,
@@ -109,6 +112,11 @@ def open_source(
     if view is not None:
         if view not in VIEWS:
             raise UserError(f"view={view} is unknown; choose one of {', '.join(VIEWS)}")
+        if degrade or inputs:
+            raise UserError(
+                f"view={view} shows sounds as pictures, which cannot be damaged or paired yet; "
+                f"drop {'degrade' if degrade else 'inputs'}"
+            )
         sound = opened(source, size, channels, split, holdout)[0]
         train = opened(source, size, channels, "train", holdout)[0]
         return Spectrograms(sound, statistics(train))
@@ -386,6 +394,36 @@ def class_number(classes: Sequence[str], wanted: str, name: str) -> int:
 
 
 # -- what the user asks for -----------------------------------------------------------------
+KINDS: dict[str, tuple[type, str]] = {
+    "degrade": (str, "text such as noise:25+mask:center"),
+    "inputs": (str, "left, right, or another source"),
+    "view": (str, f"one of {', '.join(VIEWS)}"),
+    "samples": (int, "a whole number, such as 16384"),
+    "rate": (int, "a whole number of Hz, such as 16000"),
+    "paired": (bool, "true or false"),
+    "slices": (bool, "true or false"),
+}
+
+
+def fits(**options: Any) -> list[Any]:
+    """The options, each of its kind in `KINDS` or None.
+
+    Raises:
+        UserError: one is of another.
+    """
+    found = []
+    for name, value in options.items():
+        kind, expected = KINDS[name]
+        if isinstance(value, Path):
+            value = str(value)
+        if isinstance(value, float) and kind is int and value.is_integer():
+            value = int(value)  # 8e3
+        if value is not None and type(value) is not kind:
+            raise UserError(f"{name}={value!r} does not fit; give {expected}")
+        found.append(value)
+    return found
+
+
 def wished(
     size: int | str | Sequence[int] | None,
     channels: int | None,

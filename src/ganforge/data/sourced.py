@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -27,7 +28,7 @@ from ganforge.spec import Batch
 HALVES = ("left", "right")
 
 
-class Sourced(Dataset):
+class Sourced(Dataset, ABC):
     """A view of a dataset whose batches have a source.
 
     Args:
@@ -58,9 +59,9 @@ class Sourced(Dataset):
                 source = self.sources(indices, real)
         return Batch(real, self.label(indices), source)
 
+    @abstractmethod
     def sources(self, indices: np.ndarray, real: Tensor) -> Tensor:
         """The sources of samples `real` (N, *shape) of these numbers."""
-        raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
         return super().describe() | {"source": self.about}
@@ -70,7 +71,7 @@ class Degraded(Sourced):
     """Each sample, damaged."""
 
     def __init__(self, target: Dataset, degradation: Degradation) -> None:
-        super().__init__(target, {"degrade": degradation.text})
+        super().__init__(target, {"degrade": degradation.text, **degradation.content()})
         self.degradation = degradation
         self.source_shape = degradation.shape(tuple(target.shape))
 

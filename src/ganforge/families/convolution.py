@@ -15,6 +15,7 @@ Other devices, and exporters, get PyTorch's own operators.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -187,7 +188,7 @@ def _twice(g: Tensor) -> tuple[Tensor, Tensor]:
     return g, g
 
 
-class _Form:
+class _Form(ABC):
     """T with two of its arguments, a and b (a weight's bias belongs to it). The engine is to
     run the derivatives that were asked for and no others, which one node for all arguments
     does not offer. So each argument has a node of its own, of no memory, and a third has the
@@ -197,16 +198,16 @@ class _Form:
         self.a, self.b, self.bias, self.geo = a, b, bias, geo
         self.versions = a._version, b._version
 
-    def value(self) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def value(self) -> Tensor: ...
 
+    @abstractmethod
     def to_a(self, g: Tensor) -> Tensor:
         """The derivative to a, in g and b."""
-        raise NotImplementedError
 
+    @abstractmethod
     def to_b(self, g: Tensor) -> Tensor:
         """The derivative to b, in a and g."""
-        raise NotImplementedError
 
     def __call__(self) -> Tensor:
         bias = self.bias

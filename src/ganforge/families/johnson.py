@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganforge.errors import UserError
 from ganforge.families.base import Conditioning
 from ganforge.families.blocks import conv, deconv, init_normal
 from ganforge.families.patch import WithPatches
@@ -98,11 +97,7 @@ class Johnson(WithPatches):
 
     def translator(self, source: tuple[int, ...], shape: tuple[int, ...]) -> nn.Module:
         space = self.space(shape, "translator", 8)
-        if source[1:] != space:
-            raise UserError(
-                f"family 'johnson' keeps the size, but is asked to turn {source} into {shape}; "
-                "use --set family=srresnet to enlarge"
-            )
+        self.keeps_size(source, shape)
         net = Translation(len(space), source[0], shape[0], self.width, self.depth)
         init_normal(net)
         return net

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from ganforge.errors import UserError
 from ganforge.families.base import Conditioning, Critic, Family, joined_classes
 from ganforge.families.blocks import (
     conv,
@@ -94,6 +95,14 @@ class WithPatches(Family):
     ) -> nn.Module:
         judges = Patch(self.critic_width or self.width, self.patch, self.conditioning)
         return judges.critic(shape, classes, heads, norm)
+
+    def keeps_size(self, source: tuple[int, ...], shape: tuple[int, ...]) -> None:
+        """Raises: UserError: source and sample are not of one size."""
+        if source[1:] != shape[1:]:
+            raise UserError(
+                f"family {self.title()!r} keeps the size, but is asked to turn {source} into "
+                f"{shape}; use --set family=srresnet to enlarge"
+            )
 
 
 class Patch(Family):

@@ -114,11 +114,7 @@ class UNet(WithPatches):
 
     def translator(self, source: tuple[int, ...], shape: tuple[int, ...]) -> nn.Module:
         space = self.space(shape, "translator", 4)
-        if source[1:] != space:
-            raise UserError(
-                f"family 'unet' keeps the size, but is asked to turn {source} into {shape}; "
-                "use --set family=srresnet to enlarge"
-            )
+        self.keeps_size(source, shape)
         if self.residual and shape[0] > source[0]:
             raise UserError(
                 f"family 'unet' cannot add {shape[0]} channels to a source of {source[0]}; "

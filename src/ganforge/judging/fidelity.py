@@ -18,6 +18,9 @@ from ganforge.judging.features import quantised
 from ganforge.judging.metrics import Value
 from ganforge.objectives.terms import perceptual
 
+WINDOW = 11
+"""Sides that SSIM needs: its window's."""
+
 HIGHER = ("psnr", "ssim", "psnr_y", "ssim_y", "psnr_hole")
 """Metrics of which more is better; of the others less is."""
 
@@ -31,7 +34,7 @@ def measures(
     maps: Callable[[Tensor], list[Tensor]] | None = None,
 ) -> dict[str, Tensor]:
     """Per sample, (N,), of pictures in [-1, 1] at the 256 levels of a file: PSNR (dB) and SSIM
-    (Gaussian window of 11) by torchmetrics, for colour also of the luma alone (Rec. 601, full
+    (Gaussian window of 11; none of smaller pictures) by torchmetrics, for colour also of the luma alone (Rec. 601, full
     range); the mean absolute error in levels of 255; PSNR within holes; and the distance of
     `maps`, see `ganforge.objectives.terms.perceptual`.
 
@@ -52,6 +55,8 @@ def measures(
         found[f"psnr{suffix}"] = peak_signal_noise_ratio(
             x, y, data_range=(-1.0, 1.0), reduction="none", dim=(1, 2, 3)
         ).clamp(max=100)  # equal pictures
+        if min(x.shape[2:]) < WINDOW:
+            continue
         ssim = structural_similarity_index_measure(x, y, data_range=(-1.0, 1.0), reduction="none")
         assert isinstance(ssim, Tensor)
         found[f"ssim{suffix}"] = ssim.reshape(-1)

@@ -202,7 +202,7 @@ def _faithful(
     if fakes.shape[0] in (1, 3):
         maps, name, warned = f.judging_maps("perceptual" in generator.config.get("terms", {}))
     masked = damage is not None and damage.masks
-    n, known = min(len(fakes), len(judge.reals)), set(fakes.shape[1:])
+    n = min(len(fakes), len(judge.reals))
 
     def measured(make: Callable[[Tensor], Tensor]) -> tuple[dict[str, m.Value], Tensor]:
         return f.fidelity(make, judge.reals.batch, n, crop=crop, masked=masked, maps=maps)
@@ -214,7 +214,7 @@ def _faithful(
             say(f"baseline {label}", 0, n)
         theirs, made = measured(restore)
         row = {k: v.value for k, v in theirs.items()}
-        if {"frechet"} & set(chosen) and len(made) >= m.FEWEST:
+        if "frechet" in chosen and len(made) >= m.FEWEST:
             got, _ = judge.measure(judge.features(made), ["frechet"])
             row |= {k: v.value for k, v in got.items()}
         beside[label] = row
@@ -223,7 +223,7 @@ def _faithful(
         "baselines": beside,
         "warnings": warned,
         "protocol": {
-            "crop": crop, "n": n, "side": sorted(known), "levels": 256, "perceptual": name,
+            "crop": crop, "n": n, "size": list(fakes.shape[1:]), "levels": 256, "perceptual": name,
             "luma": "Rec. 601, full range", "ssim": "Gaussian window of 11, sigma 1.5",
         },
     }  # fmt: skip

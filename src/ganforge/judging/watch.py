@@ -114,7 +114,8 @@ class QuickFidelity:
         for start in range(0, len(self.rows), 64):
             b = self.rows.batch(start, min(64, len(self.rows) - start))
             parts.append(measures(make(b), b.real))
-        found = {k: summary(torch.cat([p[k] for p in parts])) for k in ("psnr", "ssim")}
+        known = [k for k in ("psnr", "ssim") if k in parts[0]]
+        found = {k: summary(torch.cat([p[k] for p in parts])) for k in known}
         return {
             k: {"value": _short(v.value), "low": _short(v.low), "high": _short(v.high)}
             for k, v in found.items()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -119,7 +120,7 @@ DENSITIES = {
 
 
 # -- theory ---------------------------------------------------------------------------------
-class Theory:
+class Theory(ABC):
     """What the papers prove about a game, from densities p and q on a grid of cells.
 
     Attributes:
@@ -134,9 +135,9 @@ class Theory:
         """What the best D says in each cell, as shown."""
         return p / np.maximum(p + q, 1e-12)
 
+    @abstractmethod
     def losses(self, p: Array, q: Array, cell: float) -> tuple[float | None, float | None]:
         """The losses of D and G with that D."""
-        raise NotImplementedError
 
 
 class LogTheory(Theory):
