@@ -49,6 +49,31 @@ def _like(x: Tensor, made: Tensor) -> Tensor:
     return x
 
 
+def stills(x: Tensor, side: int = 256) -> list[Image.Image]:
+    """Each sample (N, *shape) as a picture of its own, or where there are several (N, K,
+    *shape) each of them in a row; small ones are enlarged by a whole factor to at most `side`
+    pixels high."""
+    if x.dim() == 5:
+        from ganforge.data.pictures import grid
+
+        shown = [grid(several, len(several), scale=1, gap=1) for several in x]
+    else:  # vectors are points, and shown together
+        shown = [picture(x)] if x.dim() == 2 else [single(sample) for sample in x]
+    factor = max(1, side // max(shown[0].size if x.dim() < 5 else (shown[0].height,)))
+    size = (shown[0].width * factor, shown[0].height * factor)
+    return [i.convert("RGB").resize(size, Image.Resampling.NEAREST) for i in shown]
+
+
+def single(x: Tensor) -> Image.Image:
+    """One sample (*shape) as it is, without a frame."""
+    if x.dim() != 3:
+        return picture(x[None], 1)
+    from ganforge.data.pictures import picture as plain
+    from ganforge.data.pictures import to_bytes
+
+    return plain(to_bytes(x[None])[0])
+
+
 def picture(x: Tensor, columns: int = 8, real: Tensor | None = None) -> Image.Image:
     """(N, C, H, W), (N, C, T) or (N, C) samples, in [-1, 1] but for vectors, as one picture:
     a grid, spectrograms, or a scatter plot over the real ones."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,11 +21,46 @@ from ganforge.cli.common import (
 )
 from ganforge.cli.screen import emit, note
 
+if TYPE_CHECKING:
+    from ganforge.generator import Generator
+
+
+WALKS = (".gif", ".webp", ".mp4", ".png")
+
+
+def opened(
+    run: Path,
+    files: Sequence[Path],
+    force: bool,
+    checkpoint: str,
+    no_ema: bool,
+    recipe: str | None,
+    seen: str,
+) -> Generator:
+    """The generator, where the files are free, it has a latent, and its samples can be looked
+    at; otherwise `seen` says why that is needed."""
+    from ganforge import api, latents
+    from ganforge.errors import UserError
+
+    for file in files:
+        need_free(file, force)
+    made = api.load(run, checkpoint, not no_ema, **own_parts(recipe))
+    latents.need_latent(made)
+    if len(made.spec.shape) == 1:
+        raise UserError(
+            f"{seen}, and {run} makes vectors; 'ganforge sample {run} --out FILE.npy' keeps numbers"
+        )
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    return made
+
 
 @app.command()
 def walk(
     run: RunFolder,
-    out: Annotated[Path | None, typer.Option(help=".gif, .mp4, or .png for a strip.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help=".gif, .webp, .mp4, or .png for a strip.")
+    ] = None,
     stops: Annotated[int, typer.Option(min=2, help="Latents to pass.")] = 6,
     frames: Annotated[int, typer.Option(min=1, help="From one to the next.")] = 12,
     seed: Annotated[int, typer.Option()] = 0,
@@ -37,22 +73,15 @@ def walk(
     json: Json = False,
 ) -> None:
     """Walk through the latent space: a loop as a moving picture, or a strip."""
-    from ganforge import api, latents
+    from ganforge import latents
     from ganforge.errors import UserError
     from ganforge.gallery import picture
 
     path = out or run / "walk.gif"
-    need_free(path, force)
-    if path.suffix.lower() not in (".gif", ".mp4", ".png"):
-        raise UserError(f"{path} has an unknown ending; use .gif, .mp4 or .png")
-    made = api.load(run, checkpoint, not no_ema, **own_parts(recipe))
-    if len(made.spec.shape) != 3:
-        raise UserError(
-            f"a walk is a moving picture, and {run} makes samples of {made.spec.shape}; "
-            "use 'ganforge sample --interpolate'"
-        )
+    if path.suffix.lower() not in WALKS:
+        raise UserError(f"{path} has an unknown ending; use one of {', '.join(WALKS)}")
+    made = opened(run, [path], force, checkpoint, no_ema, recipe, "a walk is a moving picture")
     x = latents.walk(made, stops, frames, seed, label, truncation)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix.lower() == ".png":
         picture(x, frames).save(path)
     else:
@@ -65,7 +94,7 @@ def walk(
 def directions(
     run: RunFolder,
     out: Annotated[Path | None, typer.Option(help="A picture, a row each.")] = None,
-    method: Annotated[str, typer.Option(help="sefa or pca.")] = "sefa",
+    method: Annotated[str, typer.Option(help="sefa, pca or pictures.")] = "sefa",
     count: Annotated[int, typer.Option(min=1)] = 5,
     reach: Annotated[float, typer.Option(help="How far, in deviations of the noise.")] = 3.0,
     seed: Annotated[int, typer.Option(help="Of the sample that is moved.")] = 0,
@@ -77,20 +106,13 @@ def directions(
     json: Json = False,
 ) -> None:
     """Find what moves a generator most; a picture, and the directions as safetensors."""
-    from ganforge import api, latents
-    from ganforge.errors import UserError
+    from ganforge import latents
     from ganforge.gallery import picture
 
     path = out or run / f"directions-{method}.png"
     kept = path.with_suffix(".safetensors")
-    need_free(path, force)
-    need_free(kept, force)
-    made = api.load(run, checkpoint, not no_ema, **own_parts(recipe))
-    latents.need_latent(made)
-    if len(made.spec.shape) == 1:
-        raise UserError(f"directions are looked at, and {run} makes vectors")
-    found = latents.directions(made, count, method)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made = opened(run, [path, kept], force, checkpoint, no_ema, recipe, "directions are looked at")
+    found = latents.directions(made, count, method, label)
     picture(latents.along(made, found, reach=reach, seed=seed, label=label), 7).save(path)
     found.save(kept)
     body = {"out": str(path), "directions": str(kept), "method": method, "step": made.step,
@@ -118,7 +140,7 @@ def invert(
     import numpy as np
     import torch
 
-    from ganforge import api, latents
+    from ganforge import latents
     from ganforge.data import open_source
     from ganforge.data.decode import EXTENSIONS, decode
     from ganforge.data.files import Broken
@@ -127,9 +149,8 @@ def invert(
 
     path = out or run / "inverted.png"
     kept = path.with_suffix(".safetensors")
-    need_free(path, force)
-    need_free(kept, force)
-    made = api.load(run, checkpoint, not no_ema, **own_parts(recipe))
+    files = [path, kept]
+    made = opened(run, files, force, checkpoint, no_ema, recipe, "invert takes pictures")
     shape = made.spec.shape
     if len(shape) != 3:
         raise UserError(f"invert takes pictures, and {run} makes samples of {shape}")
@@ -141,13 +162,12 @@ def invert(
             raise UserError(f"{source} cannot be read: {e}") from None
         x = torch.tensor(levels).movedim(-1, 0)[None].float() / 127.5 - 1
     else:
-        opened = open_source(source, size=list(shape[1:]), channels=shape[0])
-        x = opened.real(np.arange(min(count, len(opened))))
+        real = open_source(source, size=list(shape[1:]), channels=shape[0])
+        x = real.real(np.arange(min(count, len(real))))
     found = latents.invert(
         made, x, label=label, steps=steps, starts=starts, seed=seed,
         say=lambda done, total: note(f"{done} of {total}"),
     )  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
     picture(beside(x, found.made, None), min(8, len(x))).save(path)
     found.save(kept)
     body = {"out": str(path), "latents": str(kept), "step": made.step,
