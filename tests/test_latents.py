@@ -17,7 +17,7 @@ from ganforge import latents
 from ganforge.cli.app import app
 from ganforge.errors import UserError
 from ganforge.families.mlp import MLP
-from ganforge.generator import between
+from ganforge.generator import between, strips
 from ganforge.spec import Ask
 
 run = CliRunner().invoke
@@ -261,3 +261,51 @@ def test_an_ffmpeg_that_fails_is_a_sentence(
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UserError, match=r"use a \.gif"):
         latents.film(torch.zeros(2, 1, 8, 8), tmp_path / "x.mp4")
+
+
+def test_what_sample_is_told_twice_is_refused_or_done(place: Path, tmp_path: Path) -> None:
+    made = ganforge.load(place / "r")
+    kept, r = tmp_path / "z.safetensors", str(place / "r")
+    ask = made.ask(3, seed=4)
+    assert ask.latent is not None
+    pictures = made.make(ask)
+    latents.Inverted(ask.latent, ask.label, pictures, torch.zeros(3)).save(kept)
+
+    def sample(*args: str) -> np.ndarray:
+        file = tmp_path / "s.npy"
+        done = run(app, ["sample", r, *args, "--out", str(file), "--force", "--json"],
+                   catch_exceptions=False)  # fmt: skip
+        x = np.load(file, allow_pickle=False)
+        assert json.loads(done.stdout)["count"] == len(x)
+        return x
+
+    whole = sample("--latent", str(kept), "--interpolate")
+    assert whole.shape == (16, 1, 28, 28)
+    assert np.allclose(whole[[0, 8, 15]], pictures, atol=1e-5)
+    rows = sample("--interpolate", "--count", "16", "--seed", "2", "--label", "3")
+    assert np.allclose(rows[[0, 7, 8, 15]], made.sample(4, seed=2, label=3), atol=1e-5)
+    found = latents.directions(made, 2)
+    found.save(tmp_path / "d.safetensors")
+    moved = sample(
+        "--interpolate", "--count", "8", "--direction", f"{tmp_path / 'd.safetensors'}:1=2"
+    )
+    assert np.abs(moved - sample("--interpolate", "--count", "8")).max() > 1e-5
+    for args, said in (
+        (["--latent", str(kept), "--count", "9"], "leave --count away"),
+        (["--latent", str(kept), "--label", "3", "--truncation", "0.5"],
+         "leave --label, --truncation away"),
+        (["--interpolate", "--count", "20"], "use --count 24"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=said):
+            sample(*args)
+    latents.Inverted(ask.latent[:1], ask.label[:1], pictures, torch.zeros(1)).save(kept)
+    with pytest.raises(UserError, match="give 2 or more"):
+        sample("--latent", str(kept), "--interpolate")
+
+
+def test_interpolation_keeps_codes_whole(coded) -> None:
+    z = strips(coded.latent, coded.ask(4), torch.linspace(0, 1, 8)).latent
+    for one_hot in coded.latent.categories(z):
+        assert set(one_hot.unique().tolist()) == {0.0, 1.0}
+    same = strips(coded.latent, Ask(coded.ask(1).latent.expand(2, -1)), torch.linspace(0, 1, 5))
+    assert torch.allclose(same.latent, coded.ask(1).latent.expand(5, -1), atol=1e-5)

@@ -167,6 +167,20 @@ def strips(latent: Latent | None, ends: Ask, t: Tensor) -> Ask:
     return between(latent, Ask(ends.latent[::2], y), Ask(ends.latent[1::2], y), t)
 
 
+def chain(latent: Latent | None, stops: Ask, t: Tensor) -> Ask:
+    """From each latent (N + 1, width) to the next: (N * T, width).
+
+    Raises:
+        UserError: there is only one.
+    """
+    z, y = stops.latent, stops.label
+    assert z is not None
+    if len(z) < 2:
+        raise UserError("there is one latent, and a walk is from one to another; give 2 or more")
+    a, b = (Ask(z[s], None if y is None else y[s]) for s in (slice(-1), slice(1, None)))
+    return between(latent, a, b, t)
+
+
 def between(latent: Latent | None, a: Ask, b: Ask, t: Tensor) -> Ask:
     """From each latent of a (N, width) to that of b, at the shares t (T,) of the way:
     (N * T, width); classes change half way."""

@@ -263,13 +263,12 @@ def path(g: Generator, ask: Ask, frames: int) -> Ask:
     """From each latent to the next in so many steps, and the last."""
     import torch
 
-    from ganforge.generator import between
+    from ganforge.generator import chain
     from ganforge.spec import Ask
 
     z, y = ask.latent, ask.label
     assert z is not None
-    a, b = (Ask(z[s], None if y is None else y[s]) for s in (slice(-1), slice(1, None)))
-    way = between(g.latent, a, b, torch.arange(frames) / frames)
+    way = chain(g.latent, ask, torch.arange(frames) / frames)
     assert way.latent is not None
     label = None if y is None or way.label is None else torch.cat([way.label, y[-1:]])
     return Ask(torch.cat([way.latent, z[-1:]]), label)
