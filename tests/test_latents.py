@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 import ganforge
-from ganforge import latents
+from ganforge import draws, latents
 from ganforge.cli.app import app
 from ganforge.errors import UserError
 from ganforge.families.mlp import MLP
+from ganforge.gallery import Block, legible, sheet
 from ganforge.generator import between, strips
-from ganforge.spec import Ask
+from ganforge.objectives.latent import KINDS, Latent
+from ganforge.spec import Ask, Spec
 
 run = CliRunner().invoke
 
@@ -309,3 +311,127 @@ def test_interpolation_keeps_codes_whole(coded) -> None:
         assert set(one_hot.unique().tolist()) == {0.0, 1.0}
     same = strips(coded.latent, Ask(coded.ask(1).latent.expand(2, -1)), torch.linspace(0, 1, 5))
     assert torch.allclose(same.latent, coded.ask(1).latent.expand(5, -1), atol=1e-5)
+
+
+# -- sheets -----------------------------------------------------------------------------
+def test_a_traversal_sets_one_code_and_nothing_else(coded) -> None:
+    blocks = latents.traversal(coded, count=3, seed=5, steps=5)
+    assert [len(b.columns) for b in blocks] == [10, 5, 5]
+    assert blocks[0].columns == [str(i) for i in range(10)]
+    assert blocks[1].columns == ["-2", "-1", "0", "1", "2"]
+    for i, column, value in ((0, 7, 7), (1, 1, -1.0), (2, 4, 2.0)):
+        shown = blocks[i].x.unflatten(0, (3, -1))[:, column]
+        assert torch.allclose(shown, coded.sample(3, seed=5, code={i: value}), atol=1e-5)
+
+
+def test_classes_share_their_latents(place: Path) -> None:
+    made = ganforge.load(place / "r")
+    (block,) = latents.classes(made, count=3, seed=2)
+    assert list(block.rows) == made.classes
+    z = made.ask(3, seed=2).latent
+    assert torch.allclose(block.x[12:15], made.make(Ask(z, torch.full((3,), 4))), atol=1e-5)
+    (block,) = latents.classes(made, 2, labels=["Bag", 1])
+    assert block.rows == ["Bag", "Trouser"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_truncation_keeps_quantiles_and_ends_with_the_sample(kind: str) -> None:
+    latent = Latent(4000, kind, (3,), 1)
+    with draws.keyed(0, "t", torch.arange(2)):
+        z = latent.draw(2)
+    again = latent.noise(latent.quantile(z))
+    assert torch.allclose(again, z[:, :4000], atol=2e-3)
+    narrow = latent.noise(latent.quantile(z), 0.5)
+    assert narrow.abs().max() <= (0.5 if kind == "uniform" else 1)
+    assert narrow[0][z[0, :4000].argsort()].diff().min() > -1e-4, "in the same order"
+
+
+def test_the_last_row_of_truncations_is_what_sample_makes(place: Path) -> None:
+    made = ganforge.load(place / "r")
+    (block,) = latents.truncations(made, 3, seed=6)
+    assert block.rows[0] == "truncation 0.25"
+    assert torch.allclose(block.x[-3:], made.sample(3, seed=6), atol=1e-5)
+    with pytest.raises(UserError, match=r"\(0, 1\]"):
+        latents.truncations(made, 3, values=(0.5, 2))
+
+
+def test_a_sheet_puts_each_sample_in_its_place_and_words_beside() -> None:
+    x = torch.ones(6, 3, 32, 32)
+    x[:, 0], x[:, 1] = torch.linspace(-1, 0.9, 6).view(6, 1, 1), -1  # colours that no word has
+    words = Block(x, ["a long name", "b"], ["0", "1", "2"], "title", [str(i) for i in range(6)])
+    im = np.asarray(sheet([words, Block(-x[:1], ["b"], ["x"])])).astype(int)
+    found = []
+    for sample in x:
+        colour = sample[:, 0, 0].add(1).mul(127.5).round().int().numpy()
+        rows, columns = np.nonzero((im == colour).all(2))
+        assert len(rows) == 64 * 64
+        assert rows.max() - rows.min() == columns.max() - columns.min() == 63
+        found.append((rows.min(), columns.min()))
+    assert found[0][0] == found[1][0] == found[2][0] < found[3][0] - 64
+    assert found[0][1] == found[3][1] < found[1][1] - 63 < found[2][1] - 126
+    assert (im[:, : found[0][1]].sum(2) < 200).any(), "words on the left"
+    below = np.nonzero((im == (255, 255, 0)).all(2))[0]
+    assert len(below) == 64 * 64, "the second block"
+    assert below.min() > found[3][0] + 64
+
+
+def test_names_that_the_font_cannot_write_become_numbers() -> None:
+    assert legible(["T-shirt/top", "\u6c49", "a b"]) == ["T-shirt/top", "class 1", "a b"]
+
+
+def test_large_samples_are_shrunk_and_sounds_are_spectrograms() -> None:
+    big = sheet([Block(torch.zeros(2, 3, 400, 200), ["r"], ["0", "1"])])
+    assert big.height < 220
+    assert sheet([Block(torch.zeros(2, 1, 4096), ["r"], ["0", "1"])]).width > 250
+
+
+def test_sheets_and_neighbours_by_the_verbs(place: Path, coded, tmp_path: Path) -> None:
+    def body(*args: str) -> dict:
+        done = run(app, [*args, "--out", str(tmp_path / "o.png"), "--force", "--json"],
+                   catch_exceptions=False)  # fmt: skip
+        Image.open(tmp_path / "o.png").load()
+        return json.loads(done.stdout)
+
+    r, i = str(place / "r"), str(place / "i")
+    assert body("sheet", i, "--count", "2")["kind"] == "traversal"
+    found = body("sheet", r, "--count", "2", "--label", "Bag", "--label", "0")
+    assert found["kind"] == "classes"
+    assert found["blocks"][0]["rows"] == ["Bag", "T-shirt/top"]
+    assert len(body("sheet", i, "--kind", "truncation", "--count", "2")["blocks"][0]["rows"]) == 4
+    found = body(
+        "neighbours", r, "--count", "2", "--nearest", "3", "--most", "300", "--features", "raw"
+    )
+    assert found["searched"] == 300
+    assert [len(s) for s in found["samples"]] == [3, 3]
+    assert found["samples"][0][0]["class"]
+    assert found["held_out"] > 0
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["sheet", "r", "--kind", "traversal"], "ganforge directions"),
+        (["sheet", "i", "--kind", "classes"], "not trained by class"),
+        (["sheet", "i", "--label", "1"], "not trained by class"),
+        (["sheet", "r", "--kind", "truncation", "--label", "1", "--label", "2"], "of one class"),
+        (["sheet", "r", "--label", "Hat"], "class 'Hat' is unknown"),
+        (["sheet", "d"], "ganforge apply"),
+        (["neighbours", "d"], "ganforge apply"),
+        (["neighbours", "r", "--features", "nothing"], "are unknown"),
+    ],
+)
+def test_mistakes_about_sheets(
+    place: Path, coded, tmp_path: Path, args: list[str], said: str
+) -> None:
+    verb, name, *rest = args
+    with pytest.raises(UserError, match=said):
+        run(app, [verb, str(place / name), *rest, "--out", str(tmp_path / "o.png")],
+            catch_exceptions=False)  # fmt: skip
+    assert not (tmp_path / "o.png").exists()
+
+
+def test_a_class_sheet_of_a_thousand_classes_asks_which(place: Path) -> None:
+    made = ganforge.load(place / "r")
+    made.spec = Spec(made.spec.shape, 1000)
+    with pytest.raises(UserError, match="1000 classes"):
+        latents.classes(made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ganforge import draws
 from ganforge.errors import UserError
-from ganforge.gallery import stills
+from ganforge.gallery import Block, legible, stills
 from ganforge.generator import Generator, between
 from ganforge.judging.features import raw
 from ganforge.spec import Ask
@@ -262,9 +262,9 @@ def along(
     assert generator.latent is not None
     deviation = 3**-0.5 if generator.latent.kind == "uniform" else 1.0
     far = torch.linspace(-reach, reach, steps).view(1, -1, 1) * deviation
-    z = generator.latent.within((ask.latent[:, None] + far * found.vectors[:, None]).flatten(0, 1))
+    z = (ask.latent[:, None] + far * found.vectors[:, None]).flatten(0, 1)
     y = None if ask.label is None else ask.label.expand(len(z))
-    return generator.make(Ask(z, y))
+    return generator.make(Ask(generator.latent.within(z), y))
 
 
 def moved(ask: Ask, text: str, generator: Generator) -> Tensor:
@@ -292,6 +292,113 @@ def moved(ask: Ask, text: str, generator: Generator) -> Tensor:
     assert ask.latent is not None
     assert generator.latent is not None
     return generator.latent.within(ask.latent + strength * found.vectors[which])
+
+
+# -- sheets ---------------------------------------------------------------------------------
+MOST_ROWS = 30
+
+
+def traversal(
+    generator: Generator,
+    count: int = 4,
+    seed: int = 0,
+    label: str | int | None = None,
+    steps: int = 9,
+    reach: float = 2.0,
+) -> list[Block]:
+    """For each code a block: a sample a row, and a column for each value, of a category all,
+    of a continuous code from -reach to reach, as in the paper (Chen et al. 2016, arXiv
+    1606.03657, figure 2; trained were -1 to 1).
+
+    Raises:
+        UserError: it has no codes.
+    """
+    need_latent(generator)
+    latent = generator.latent
+    assert latent is not None
+    if not (latent.categorical or latent.continuous):
+        raise UserError(
+            f"{generator.run.path} has no codes to traverse (recipe {generator.config['recipe']}); "
+            f"'ganforge directions {generator.run.path}' finds what moves it, infogan learns codes"
+        )
+    ask = generator.ask(count, seed, label)
+    assert ask.latent is not None
+    blocks = []
+    for i in range(len(latent.categorical) + latent.continuous):
+        category = i < len(latent.categorical)
+        values = (
+            [float(v) for v in range(latent.categorical[i])]
+            if category
+            else torch.linspace(-reach, reach, steps).tolist()
+        )
+        z = torch.stack([latent.set_code(ask.latent, i, v) for v in values], 1).flatten(0, 1)
+        y = None if ask.label is None else ask.label.repeat_interleave(len(values))
+        kind = "a category" if category else "continuous, trained from -1 to 1"
+        rows = [f"sample {n}" for n in range(count)]
+        columns = [f"{v:g}" for v in values]
+        blocks.append(Block(generator.make(Ask(z, y)), rows, columns, f"code {i}: {kind}"))
+    return blocks
+
+
+def classes(
+    generator: Generator,
+    count: int = 8,
+    seed: int = 0,
+    labels: Sequence[str | int] = (),
+    truncation: float = 1.0,
+) -> list[Block]:
+    """A class a row, of the same latents: what changes along a column is the class alone.
+
+    Raises:
+        UserError: it knows no classes, or too many for one sheet.
+    """
+    need_latent(generator)
+    total = generator.spec.classes
+    if not labels and total > MOST_ROWS:
+        raise UserError(
+            f"{generator.run.path} has {total} classes and a sheet shows {MOST_ROWS}; choose some "
+            "with --label, once for each"
+        )
+    # Without classes, the first look-up says so.
+    chosen = [generator.label(v) for v in (labels or range(max(total, 1)))]
+    ask = generator.ask(count, seed, truncation=truncation)
+    assert ask.latent is not None
+    z, y = ask.latent.repeat(len(chosen), 1), torch.tensor(chosen).repeat_interleave(count)
+    known = list(generator.classes)
+    names = legible([known[i] if i < len(known) else f"class {i}" for i in range(total)])
+    columns = [f"z{i}" for i in range(count)]
+    return [Block(generator.make(Ask(z, y)), [names[i] for i in chosen], columns)]
+
+
+def truncations(
+    generator: Generator,
+    count: int = 10,
+    seed: int = 0,
+    label: str | int | None = None,
+    values: Sequence[float] = (0.25, 0.5, 0.75, 1.0),
+) -> list[Block]:
+    """A truncation a row, of latents that lie at the same quantiles of each distribution; the
+    last row is what `sample` makes of the seed.
+
+    Raises:
+        UserError: no latent, or a truncation that is not in (0, 1].
+    """
+    need_latent(generator)
+    latent = generator.latent
+    assert latent is not None
+    ask = generator.ask(count, seed, label)
+    assert ask.latent is not None
+    rows = []
+    for value in values:
+        if not 0 < value <= 1:
+            raise UserError(f"truncation lies in (0, 1]; {value:g} was given")
+        noise = latent.noise(latent.quantile(ask.latent), value)
+        whole = torch.cat([noise, ask.latent[:, latent.size :]], 1)
+        rows.append(whole if value < 1 else ask.latent)
+    y = None if ask.label is None else ask.label.repeat(len(values))
+    columns = [f"z{i}" for i in range(count)]
+    x = generator.make(Ask(torch.cat(rows), y))
+    return [Block(x, [f"truncation {v:g}" for v in values], columns)]
 
 
 # -- inversion ------------------------------------------------------------------------------

@@ -1,10 +1,10 @@
-"""walk, directions, invert."""
+"""walk, directions, sheet, neighbours, invert."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -107,17 +107,129 @@ def directions(
 ) -> None:
     """Find what moves a generator most; a picture, and the directions as safetensors."""
     from ganforge import latents
-    from ganforge.gallery import picture
+    from ganforge.gallery import Block, sheet
 
     path = out or run / f"directions-{method}.png"
     kept = path.with_suffix(".safetensors")
     made = opened(run, [path, kept], force, checkpoint, no_ema, recipe, "directions are looked at")
     found = latents.directions(made, count, method, label)
-    picture(latents.along(made, found, reach=reach, seed=seed, label=label), 7).save(path)
+    steps = 7
+    x = latents.along(made, found, steps=steps, reach=reach, seed=seed, label=label)
+    rows = [f"{i}   {share:.0%}" for i, share in enumerate(found.shares)]
+    columns = [f"{reach * (2 * i / (steps - 1) - 1):.2g}" for i in range(steps)]
+    title = f"directions by {method}: number, share of the change"
+    sheet([Block(x, rows, columns, title)]).save(path)
     found.save(kept)
     body = {"out": str(path), "directions": str(kept), "method": method, "step": made.step,
             "strengths": [round(float(s), 5) for s in found.strengths]}  # fmt: skip
     emit(body, json, lambda: f"{count} directions by {method}: {path}, {kept}")
+
+
+@app.command(name="sheet")
+def sheet_(
+    run: RunFolder,
+    kind: Annotated[
+        Literal["traversal", "classes", "truncation"] | None,
+        typer.Option(help="By default the first that this generator has."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="A picture.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Latents to show.")] = 8,
+    seed: Annotated[int, typer.Option()] = 0,
+    label: Annotated[
+        list[str] | None, typer.Option(help="A class; for classes, these alone.")
+    ] = None,
+    checkpoint: Checkpoint = "latest",
+    no_ema: NoEma = False,
+    recipe: Recipe = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """A labelled sheet, as in the papers: codes and their values, classes, or truncations."""
+    from ganforge import latents
+    from ganforge.errors import UserError
+    from ganforge.gallery import sheet
+
+    path = out or run / f"sheet{f'-{kind}' if kind else ''}.png"
+    made = opened(run, [path], force, checkpoint, no_ema, recipe, "a sheet is looked at")
+    assert made.latent is not None
+    if kind is None:
+        codes = made.latent.categorical or made.latent.continuous
+        kind = "traversal" if codes else "classes" if made.spec.classes else "truncation"
+    labels = label or []
+    if kind == "classes":
+        blocks = latents.classes(made, count, seed, labels)
+    elif len(labels) > 1:
+        raise UserError(f"a sheet of kind {kind} is of one class; {len(labels)} were given")
+    else:
+        draw = latents.traversal if kind == "traversal" else latents.truncations
+        blocks = draw(made, count, seed, labels[0] if labels else None)
+    sheet(blocks).save(path)
+    shown = [{"title": b.title, "rows": list(b.rows), "columns": list(b.columns)} for b in blocks]
+    body = {"out": str(path), "kind": kind, "seed": seed, "step": made.step, "blocks": shown}
+    emit(body, json, lambda: f"{kind} by step {made.step}: {path}")
+
+
+@app.command()
+def neighbours(
+    run: RunFolder,
+    out: Annotated[Path | None, typer.Option(help="A picture, a sample a row.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Samples.")] = 8,
+    nearest: Annotated[int, typer.Option(min=1, help="Training pictures beside each.")] = 7,
+    features: Annotated[
+        str | None, typer.Option(help="As for score; raw compares the values themselves.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="The feature network's weights.")] = None,
+    most: Annotated[int, typer.Option(min=1, help="Training samples to search.")] = 10_000,
+    seed: Annotated[int, typer.Option()] = 0,
+    label: Annotated[str | None, typer.Option()] = None,
+    truncation: Annotated[float, typer.Option()] = 1.0,
+    checkpoint: Checkpoint = "latest",
+    no_ema: NoEma = False,
+    recipe: Recipe = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Samples beside the training pictures most like them: are they copies?"""
+    from ganforge import config as configuration
+    from ganforge.api import held_out_of
+    from ganforge.cli.judging import saying
+    from ganforge.gallery import Block, sheet
+    from ganforge.judging.neighbours import Neighbours, training_data
+    from ganforge.judging.protocol import Reference, make_features
+    from ganforge.judging.samples import Rows
+
+    path = out or run / "neighbours-of-samples.png"
+    made = opened(run, [path], force, checkpoint, no_ema, recipe, "neighbours are looked at")
+    data = training_data(made.config)
+    held_out = held_out_of(configuration.load(made.config), data)
+    say = saying()
+    judge = make_features(features, Reference(held_out or data, data), weights=weights, say=say)
+    known = Neighbours(data, judge, most, say=say)
+    x = made.make(made.ask(count, seed, label, None, truncation))
+    distance, numbers = known.nearest(x, nearest)
+    usual = None
+    if held_out is not None:
+        others = Rows(held_out, 200)
+        usual = round(float(known.nearest(others.at(0, len(others)), 1)[0].median()), 5)
+    k = distance.shape[1]
+    captions = [c for row in distance.tolist() for c in ("", *(f"{d:.3g}" for d in row))]
+    rows = [f"sample {i}" for i in range(count)]
+    columns = ["made", "nearest", *(str(i) for i in range(2, k + 1))]
+    title = f"by {judge.name} features, {known.searched} of {len(data)} training samples"
+    block = Block(known.beside(x, numbers), rows, columns, title, captions)
+    sheet([block]).save(path)
+    middle = round(float(distance[:, 0].median()), 5)
+    found = [known.table(d, n) for d, n in zip(distance, numbers, strict=True)]
+    body = {"out": str(path), "features": judge.name, "searched": known.searched, "of": len(data),
+            "seed": seed, "step": made.step, "median": middle, "held_out": usual,
+            "samples": found}  # fmt: skip
+
+    def text() -> str:
+        said = f"the samples' nearest training pictures are {middle:.4g} away (median)"
+        real = "" if usual is None else f", those of real held-out ones {usual:.4g}"
+        return f"{said}{real}, by {judge.name} features: {path}"
+
+    emit(body, json, text)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -9,12 +10,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganforge.data import Dataset
+from ganforge.data import Dataset, open_source
+from ganforge.errors import UserError
 from ganforge.judging.features import Features, raw
 from ganforge.judging.metrics import nearest
 from ganforge.judging.protocol import Say
 from ganforge.judging.samples import Rows
 from ganforge.judging.store import in_chunks
+
+
+def training_data(config: Mapping[str, Any]) -> Dataset:
+    """What a run was trained on, opened again.
+
+    Raises:
+        UserError: it was an array, which nobody kept, or cannot be opened.
+    """
+    if str(config["data"]).startswith("array:"):
+        raise UserError(
+            "this run was trained on an array, which is not kept; in Python: "
+            "ganforge.judging.neighbours.Neighbours(ganforge.data.Dataset(array))"
+        )
+    return open_source(config["data"], **config.get("data_options", {}))
 
 
 class Neighbours:

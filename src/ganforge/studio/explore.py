@@ -33,7 +33,6 @@ from ganforge.studio.problems import Problem
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganforge.data import Dataset
     from ganforge.generator import Generator
     from ganforge.judging.neighbours import Neighbours
     from ganforge.latents import Directions
@@ -194,9 +193,9 @@ class Explorer:
             opened = self._get(key, step)
             x = opened.generator.make(resolve(opened, [point]))
             if opened.index is None:
-                from ganforge.judging.neighbours import Neighbours
+                from ganforge.judging.neighbours import Neighbours, training_data
 
-                opened.index = Neighbours(open_data(opened.generator.config), most=60_000)
+                opened.index = Neighbours(training_data(opened.generator.config), most=60_000)
             return nearest(opened.index, x, count)
 
         return compute(work)
@@ -286,12 +285,6 @@ def find_directions(opened: Opened, label: int | None) -> Directions:
 
 
 # -- the data -------------------------------------------------------------------------------
-def open_data(config: dict[str, Any]) -> Dataset:
-    from ganforge.data import open_source
-
-    return open_source(config["data"], **config.get("data_options", {}))
-
-
 def nearest(known: Neighbours, x: Tensor, count: int) -> dict[str, Any]:
     """The training samples that look most like one sample (1, *shape), with pictures."""
     distance, numbers = known.nearest(x, count)
