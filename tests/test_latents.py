@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -435,3 +436,50 @@ def test_a_class_sheet_of_a_thousand_classes_asks_which(place: Path) -> None:
     made.spec = Spec(made.spec.shape, 1000)
     with pytest.raises(UserError, match="1000 classes"):
         latents.classes(made)
+
+
+# -- films ------------------------------------------------------------------------------
+def test_classes_walk_side_by_side(place: Path, tmp_path: Path) -> None:
+    file = tmp_path / "w.gif"
+    args = ["--label", "Bag", "--label", "Shirt", "--label", "3", "--stops", "2", "--frames", "3"]
+    done = run(app, ["walk", str(place / "r"), *args, "--out", str(file), "--json"],
+               catch_exceptions=False)  # fmt: skip
+    assert json.loads(done.stdout)["frames"] == 6
+    im = Image.open(file)
+    assert im.size[0] > 2.5 * im.size[1]
+
+
+def test_films_show_samples_in_order_and_can_go_back(tmp_path: Path) -> None:
+    levels = torch.linspace(-1, 1, 5)
+    x = levels.view(5, 1, 1, 1).expand(5, 1, 8, 6)
+    for form, back, wanted in (
+        ("webp", False, [0, 1, 2, 3, 4]),
+        ("gif", True, [0, 1, 2, 3, 4, 3, 2, 1]),
+    ):
+        im = Image.open(io.BytesIO(latents.animation(x, form, back=back)))
+        assert im.size == (192, 256)
+        shown = []
+        for i in range(getattr(im, "n_frames", 1)):
+            im.seek(i)
+            shown.append(np.asarray(im.convert("L"))[100, 100])
+        assert np.abs(np.array(shown) - (levels[wanted] + 1).numpy() * 127.5).max() < 8
+
+
+def test_ffmpeg_is_given_every_frame_as_a_png(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_text(
+        f'#!/bin/sh\necho "$@" > {tmp_path}/asked\nfor last; do :; done\n/bin/cat > "$last"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    x = torch.linspace(-1, 1, 3).view(3, 1, 1, 1).expand(3, 1, 9, 7)
+    latents.film(x, tmp_path / "x.mp4", per_second=25)
+    asked = (tmp_path / "asked").read_text()
+    assert "-f image2pipe -r 25 -i -" in asked
+    assert "yuv420p" in asked
+    given = (tmp_path / "x.mp4").read_bytes()
+    start = b"\x89PNG\r\n\x1a\n"
+    pictures = [Image.open(io.BytesIO(start + p)) for p in given.split(start)[1:]]
+    assert [np.asarray(p)[4, 4, 0] for p in pictures] == [0, 128, 255]

@@ -53,15 +53,16 @@ def _like(x: Tensor, made: Tensor) -> Tensor:
 
 def stills(x: Tensor, side: int = 256) -> list[Image.Image]:
     """Each sample (N, *shape) as a picture of its own, or where there are several (N, K,
-    *shape) each of them in a row; small ones are enlarged by a whole factor to at most `side`
-    pixels high."""
+    *shape) in a row; small ones are enlarged by a whole factor to at most `side` pixels, or
+    those in a row to half as many each."""
     if x.dim() == 5:
         from ganforge.data.pictures import grid
 
+        side = side * x.shape[1] // 2
         shown = [grid(several, len(several), scale=1, gap=1) for several in x]
     else:  # vectors are points, and shown together
         shown = [picture(x)] if x.dim() == 2 else [single(sample) for sample in x]
-    factor = max(1, side // max(shown[0].size if x.dim() < 5 else (shown[0].height,)))
+    factor = max(1, side // max(shown[0].size))
     size = (shown[0].width * factor, shown[0].height * factor)
     return [i.convert("RGB").resize(size, Image.Resampling.NEAREST) for i in shown]
 

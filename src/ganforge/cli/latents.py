@@ -64,7 +64,10 @@ def walk(
     stops: Annotated[int, typer.Option(min=2, help="Latents to pass.")] = 6,
     frames: Annotated[int, typer.Option(min=1, help="From one to the next.")] = 12,
     seed: Annotated[int, typer.Option()] = 0,
-    label: Annotated[str | None, typer.Option(help="A class, or all.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="A class; all for one after the other; several go side by side."),
+    ] = None,
     truncation: Annotated[float, typer.Option(help="In (0, 1]; lower is more typical.")] = 1.0,
     checkpoint: Checkpoint = "latest",
     no_ema: NoEma = False,
@@ -73,6 +76,8 @@ def walk(
     json: Json = False,
 ) -> None:
     """Walk through the latent space: a loop as a moving picture, or a strip."""
+    import torch
+
     from ganforge import latents
     from ganforge.errors import UserError
     from ganforge.gallery import picture
@@ -81,9 +86,13 @@ def walk(
     if path.suffix.lower() not in WALKS:
         raise UserError(f"{path} has an unknown ending; use one of {', '.join(WALKS)}")
     made = opened(run, [path], force, checkpoint, no_ema, recipe, "a walk is a moving picture")
-    x = latents.walk(made, stops, frames, seed, label, truncation)
+    labels = label or []
+    if len(labels) > 1 and len(made.spec.shape) != 3:
+        raise UserError(f"pictures go side by side, and {run} makes sounds; give one --label")
+    ways = [latents.walk(made, stops, frames, seed, v, truncation) for v in labels or [None]]
+    x = ways[0] if len(ways) == 1 else torch.stack(ways, 1)
     if path.suffix.lower() == ".png":
-        picture(x, frames).save(path)
+        picture(torch.cat(ways), frames).save(path)
     else:
         latents.film(x, path)
     body = {"out": str(path), "frames": len(x), "stops": stops, "seed": seed, "step": made.step}
