@@ -483,3 +483,14 @@ def test_ffmpeg_is_given_every_frame_as_a_png(
     start = b"\x89PNG\r\n\x1a\n"
     pictures = [Image.open(io.BytesIO(start + p)) for p in given.split(start)[1:]]
     assert [np.asarray(p)[4, 4, 0] for p in pictures] == [0, 128, 255]
+
+
+def test_a_number_is_a_class_s_number_even_where_names_are_numbers(place: Path) -> None:
+    made = ganforge.load(place / "r")
+    made.classes = ["1", "10", "2", *"3456789"]
+    assert [made.label(v) for v in (1, "1", "10", 2, "0")] == [1, 0, 1, 2, 0]
+    (block,) = latents.classes(made, 1)
+    assert list(block.rows) == made.classes
+    z = made.ask(1).latent
+    want = made.make(Ask(z.expand(10, -1), torch.arange(10)))
+    assert torch.allclose(block.x, want, atol=1e-5)

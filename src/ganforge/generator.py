@@ -63,14 +63,15 @@ class Generator:
         return int(self.state["step"])
 
     def label(self, name: str | int) -> int:
-        """The number of a class given by name or number."""
+        """The number of a class given by name or number; text is a name first, should classes
+        be called by numbers."""
         if not self.spec.classes:
             raise UserError(
                 f"{self.run.path} was not trained by class (recipe {self.config['recipe']}); leave "
                 "--label away, or train a conditional recipe such as cgan"
             )
-        if str(name) in self.classes:
-            return self.classes.index(str(name))
+        if isinstance(name, str) and name in self.classes:
+            return self.classes.index(name)
         if str(name).lstrip("-").isdigit() and 0 <= int(name) < self.spec.classes:
             return int(name)
         raise UserError(

@@ -58,7 +58,9 @@ class Neighbours:
         rows = Rows(data, most, seed)
         self.searched = len(rows)
         self.numbers = rows.indices(0, len(rows))
-        key = None if rows.key is None else f"{self.features.hash}-{rows.key}"
+        # The values themselves are as quick to read from the data as from a cache.
+        kept = features is not None and rows.key is not None
+        key = f"{self.features.hash}-{rows.key}" if kept else None
         said = None if say is None else partial(say, "training samples")
         self.known = in_chunks(lambda i, n: self.features(rows.at(i, n)), len(rows), key, said)
 
