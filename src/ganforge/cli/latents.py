@@ -266,7 +266,7 @@ def invert(
     from ganforge.data.decode import EXTENSIONS, decode
     from ganforge.data.files import Broken
     from ganforge.errors import UserError
-    from ganforge.gallery import beside, picture
+    from ganforge.gallery import Block, sheet
 
     path = out or run / "inverted.png"
     kept = path.with_suffix(".safetensors")
@@ -289,7 +289,14 @@ def invert(
         made, x, label=label, steps=steps, starts=starts, seed=seed,
         say=lambda done, total: note(f"{done} of {total}"),
     )  # fmt: skip
-    picture(beside(x, found.made, None), min(8, len(x))).save(path)
+    blocks = []
+    for i in range(0, len(x), 8):
+        given, psnr = x[i : i + 8], found.psnr[i : i + 8]
+        captions = ["" for _ in given] + [f"{p:.1f} dB" for p in psnr]
+        columns = [str(i + j) for j in range(len(given))]
+        both = torch.cat([given, found.made[i : i + 8]])
+        blocks.append(Block(both, ["given", "found"], columns, captions=captions))
+    sheet(blocks).save(path)
     found.save(kept)
     body = {"out": str(path), "latents": str(kept), "step": made.step,
             "psnr": [round(float(p), 3) for p in found.psnr]}  # fmt: skip
