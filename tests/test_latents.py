@@ -406,6 +406,8 @@ def test_sheets_and_neighbours_by_the_verbs(place: Path, coded, tmp_path: Path) 
     assert [len(s) for s in found["samples"]] == [3, 3]
     assert found["samples"][0][0]["class"]
     assert found["held_out"] > 0
+    bags = body("neighbours", r, "--count", "1", "--features", "raw", "--label", "Bag")
+    assert found["held_out"] != bags["held_out"] > 0
 
 
 @pytest.mark.parametrize(

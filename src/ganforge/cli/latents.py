@@ -22,9 +22,14 @@ from ganforge.cli.common import (
 from ganforge.cli.screen import emit, note
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ganforge.generator import Generator
+    from ganforge.judging.neighbours import Neighbours
 
 
+COMPARED = 200
+"""Samples, and held-out ones, whose distance to the training data is compared."""
 WALKS = (".gif", ".webp", ".mp4", ".png")
 
 
@@ -53,6 +58,11 @@ def opened(
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
     return made
+
+
+def usual_distance(known: Neighbours, x: Tensor) -> float:
+    """The median distance of samples (N, *shape) to their nearest."""
+    return round(float(known.nearest(x, 1)[0].median()), 5)
 
 
 @app.command()
@@ -214,12 +224,19 @@ def neighbours(
     say = saying()
     judge = make_features(features, Reference(held_out or data, data), weights=weights, say=say)
     known = Neighbours(data, judge, most, say=say)
-    x = made.make(made.ask(count, seed, label, None, truncation))
-    distance, numbers = known.nearest(x, nearest)
+    x = made.make(made.ask(max(count, COMPARED), seed, label, None, truncation))
+    middle = usual_distance(known, x[:COMPARED])
     usual = None
     if held_out is not None:
-        others = Rows(held_out, 200)
-        usual = round(float(known.nearest(others.at(0, len(others)), 1)[0].median()), 5)
+        others = Rows(held_out, 20 * COMPARED)
+        those = others.indices(0, len(others))
+        classes = held_out.label(those)
+        if classes is not None and label not in (None, "all"):
+            those = those[classes.numpy() == made.label(label)]
+        if len(those):
+            usual = usual_distance(known, held_out.real(those[:COMPARED]))
+    x = x[:count]
+    distance, numbers = known.nearest(x, nearest)
     k = distance.shape[1]
     captions = [c for row in distance.tolist() for c in ("", *(f"{d:.3g}" for d in row))]
     rows = [f"sample {i}" for i in range(count)]
@@ -227,14 +244,13 @@ def neighbours(
     title = f"by {judge.name} features, {known.searched} of {len(data)} training samples"
     block = Block(known.beside(x, numbers), rows, columns, title, captions)
     sheet([block]).save(path)
-    middle = round(float(distance[:, 0].median()), 5)
     found = [known.table(d, n) for d, n in zip(distance, numbers, strict=True)]
     body = {"out": str(path), "features": judge.name, "searched": known.searched, "of": len(data),
             "seed": seed, "step": made.step, "median": middle, "held_out": usual,
             "samples": found}  # fmt: skip
 
     def text() -> str:
-        said = f"the samples' nearest training pictures are {middle:.4g} away (median)"
+        said = f"{COMPARED} samples' nearest training pictures are {middle:.4g} away (median)"
         real = "" if usual is None else f", those of real held-out ones {usual:.4g}"
         return f"{said}{real}, by {judge.name} features: {path}"
 
