@@ -433,6 +433,14 @@ def test_mistakes_about_sheets(
     assert not (tmp_path / "o.png").exists()
 
 
+def test_vectors_are_not_looked_at(place: Path, tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32)
+    ganforge.train(points, "gan", tmp_path / "v", settings={"steps": 1, "batch_size": 8})
+    for verb in ("walk", "directions", "sheet", "neighbours"):
+        with pytest.raises(UserError, match=r"makes vectors; 'ganforge sample"):
+            run(app, [verb, str(tmp_path / "v")], catch_exceptions=False)
+
+
 def test_a_class_sheet_of_a_thousand_classes_asks_which(place: Path) -> None:
     made = ganforge.load(place / "r")
     made.spec = Spec(made.spec.shape, 1000)

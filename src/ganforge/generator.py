@@ -124,7 +124,7 @@ class Generator:
         """(N, *shape) float32 on the CPU, `batch` at a time; in [-1, 1] but for vectors."""
         n = max(len(t) for t in ask if t is not None)
         parts = []
-        for i in range(0, n, batch):
+        for i in range(0, max(n, 1), batch):
             some = (None if t is None else t[i : i + batch].to(self.device) for t in ask)
             parts.append(self.objective.sample(self.nets, Ask(*some)).float().cpu())
         return parts[0] if len(parts) == 1 else torch.cat(parts)
