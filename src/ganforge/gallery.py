@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ganforge import draws
@@ -49,6 +51,32 @@ def _like(x: Tensor, made: Tensor) -> Tensor:
     return x
 
 
+def stills(x: Tensor, side: int = 256) -> list[Image.Image]:
+    """Each sample (N, *shape) as a picture of its own, or where there are several (N, K,
+    *shape) in a row; small ones are enlarged by a whole factor to at most `side` pixels, or
+    those in a row to half as many each."""
+    if x.dim() == 5:
+        from ganforge.data.pictures import grid
+
+        side = side * x.shape[1] // 2
+        shown = [grid(several, len(several), scale=1, gap=1) for several in x]
+    else:  # vectors are points, and shown together
+        shown = [picture(x)] if x.dim() == 2 else [single(sample) for sample in x]
+    factor = max(1, side // max(shown[0].size))
+    size = (shown[0].width * factor, shown[0].height * factor)
+    return [i.convert("RGB").resize(size, Image.Resampling.NEAREST) for i in shown]
+
+
+def single(x: Tensor) -> Image.Image:
+    """One sample (*shape) as it is, without a frame."""
+    if x.dim() != 3:
+        return picture(x[None], 1)
+    from ganforge.data.pictures import picture as plain
+    from ganforge.data.pictures import to_bytes
+
+    return plain(to_bytes(x[None])[0])
+
+
 def picture(x: Tensor, columns: int = 8, real: Tensor | None = None) -> Image.Image:
     """(N, C, H, W), (N, C, T) or (N, C) samples, in [-1, 1] but for vectors, as one picture:
     a grid, spectrograms, or a scatter plot over the real ones."""
@@ -58,6 +86,88 @@ def picture(x: Tensor, columns: int = 8, real: Tensor | None = None) -> Image.Im
 
         return grid(x, columns)
     return _scatter(x, real) if x.dim() == 2 else _waves(x, columns)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a sheet: samples in rows and columns, with words beside them.
+
+    Attributes:
+        x: (rows * columns, *shape), row after row.
+        rows, columns: what stands beside each row and over each column.
+        title: over the block.
+        captions: under each sample, or nothing.
+    """
+
+    x: Tensor
+    rows: Sequence[str]
+    columns: Sequence[str]
+    title: str = ""
+    captions: Sequence[str] = ()
+
+
+def sheet(blocks: Sequence[Block], text: int = 14, gap: int = 3) -> Image.Image:
+    """Blocks of labelled samples, one above the other, black on white. Small samples are
+    enlarged by a whole factor to about 64 pixels, large ones shrunk to 160."""
+    font = ImageFont.load_default(text)
+    small = ImageFont.load_default(text - 3)
+    cells = [[single(sample).convert("RGB") for sample in b.x] for b in blocks]
+    width, height = cells[0][0].size
+    scale = max(1, round(64 / height)) if height <= 160 else 160 / height
+    width, height = round(width * scale), round(height * scale)
+    how = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS
+    words = [t for b in blocks for t in b.rows]
+    margin = 2 * gap + max((math.ceil(font.getlength(t)) for t in words), default=0) + text // 2
+    widest = [max([width, *(math.ceil(font.getlength(t)) + 4 for t in b.columns)]) for b in blocks]
+    line = text + 6
+
+    def tall(b: Block) -> int:
+        below = line - 2 if b.captions else 0
+        return (line if b.title else 0) + (line if b.columns else 0) + len(b.rows) * (height + below + gap)  # fmt: skip
+
+    titles = [math.ceil(font.getlength(b.title)) + margin for b in blocks]
+    across = [margin + len(b.columns) * (w + gap) for b, w in zip(blocks, widest, strict=True)]
+    size = (max(across + titles) + gap, sum(map(tall, blocks)) + text * len(blocks))
+    im = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(im)
+    y = text // 2
+    for b, shown, step in zip(blocks, cells, widest, strict=True):
+        if b.title:
+            draw.text((margin, y), b.title, "black", font)
+            y += line
+        middle = [margin + i * (step + gap) + step / 2 for i in range(len(b.columns))]
+        for at, t in zip(middle, b.columns, strict=True):
+            draw.text((at, y), t, "#444444", font, anchor="ma")
+        y += line if b.columns else 0
+        for r, name in enumerate(b.rows):
+            place = (margin - text // 2, y + height / 2)
+            draw.text(place, name, "black", font, anchor="rm")
+            for c, at in enumerate(middle):
+                i = r * len(b.columns) + c
+                cell = shown[i].resize((width, height), how)
+                im.paste(cell, (round(at - width / 2), y))
+                if b.captions:
+                    draw.text((at, y + height + 2), b.captions[i], "#444444", small, anchor="ma")
+            y += height + gap + (line - 2 if b.captions else 0)
+        y += text
+    return im
+
+
+def legible(names: Sequence[str]) -> list[str]:
+    """Names that the sheet's font can write, and "class NUMBER" for others."""
+    font = ImageFont.load_default(14)
+
+    def drawn(letter: str) -> bytes:
+        im = Image.new("L", (20, 20))
+        ImageDraw.Draw(im).text((2, 2), letter, "white", font)
+        return im.tobytes()
+
+    missing = drawn("\uffff")
+
+    def known(name: str) -> bool:
+        return all(drawn(letter) != missing for letter in name)
+
+    return [name if known(name) else f"class {i}" for i, name in enumerate(names)]
 
 
 def _scatter(x: Tensor, real: Tensor | None, size: int = 512) -> Image.Image:

@@ -11,6 +11,7 @@ from ganforge import config as configuration
 from ganforge import draws
 from ganforge.build import Own, build_game, pick_device
 from ganforge.errors import UserError
+from ganforge.objectives.latent import Latent
 from ganforge.run import Run
 from ganforge.sitting import last_whole
 from ganforge.spec import Ask
@@ -62,14 +63,15 @@ class Generator:
         return int(self.state["step"])
 
     def label(self, name: str | int) -> int:
-        """The number of a class given by name or number."""
+        """The number of a class given by name or number; text is a name first, should classes
+        be called by numbers."""
         if not self.spec.classes:
             raise UserError(
                 f"{self.run.path} was not trained by class (recipe {self.config['recipe']}); leave "
                 "--label away, or train a conditional recipe such as cgan"
             )
-        if str(name) in self.classes:
-            return self.classes.index(str(name))
+        if isinstance(name, str) and name in self.classes:
+            return self.classes.index(name)
         if str(name).lstrip("-").isdigit() and 0 <= int(name) < self.spec.classes:
             return int(name)
         raise UserError(
@@ -118,10 +120,14 @@ class Generator:
         return Ask(z, y)
 
     @torch.no_grad()
-    def make(self, ask: Ask) -> Tensor:
-        """(N, *shape) float32 on the CPU; in [-1, 1] but for vectors."""
-        moved = Ask(*(None if t is None else t.to(self.device) for t in ask))
-        return self.objective.sample(self.nets, moved).float().cpu()
+    def make(self, ask: Ask, batch: int = 256) -> Tensor:
+        """(N, *shape) float32 on the CPU, `batch` at a time; in [-1, 1] but for vectors."""
+        n = max(len(t) for t in ask if t is not None)
+        parts = []
+        for i in range(0, max(n, 1), batch):
+            some = (None if t is None else t[i : i + batch].to(self.device) for t in ask)
+            parts.append(self.objective.sample(self.nets, Ask(*some)).float().cpu())
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def sample(
         self,
@@ -149,19 +155,40 @@ class Generator:
 
     def interpolate(self, rows: int = 8, steps: int = 8, seed: int = 0,
                     label: str | int | None = None, truncation: float = 1.0) -> Tensor:  # fmt: skip
-        """(rows * steps, *shape): each row walks from one latent to another."""
-        ask = self.ask(2 * rows, seed, label, None, truncation)
-        assert ask.latent is not None
-        ends = ask.latent.view(rows, 2, -1)
-        t = torch.linspace(0, 1, steps)
-        z = slerp(ends[:, :1], ends[:, 1:], t.view(1, -1, 1)).flatten(0, 1)
-        y = None if ask.label is None else ask.label.view(rows, 2)[:, 0].repeat_interleave(steps)
-        return self.make(Ask(z, y))
+        """(rows * steps, *shape): each row walks from one latent to another, of one class."""
+        ends = self.ask(2 * rows, seed, label, None, truncation)
+        return self.make(strips(self.latent, ends, torch.linspace(0, 1, steps)))
 
 
-def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Spherical interpolation along the last axis (Shoemake 1985; White 2016, arXiv
-    1609.04468): a straight line between two normals would pass through untypical lengths."""
-    cosine = torch.nn.functional.cosine_similarity(a, b, dim=-1).clamp(-1 + 1e-6, 1 - 1e-6)
-    angle = cosine.acos().unsqueeze(-1)
-    return (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
+def strips(latent: Latent | None, ends: Ask, t: Tensor) -> Ask:
+    """From the first of each pair of latents (2 * N, width) to the second, of the first's
+    class, at the shares t (T,) of the way: (N * T, width)."""
+    assert ends.latent is not None
+    y = None if ends.label is None else ends.label[::2]
+    return between(latent, Ask(ends.latent[::2], y), Ask(ends.latent[1::2], y), t)
+
+
+def chain(latent: Latent | None, stops: Ask, t: Tensor) -> Ask:
+    """From each latent (N + 1, width) to the next: (N * T, width).
+
+    Raises:
+        UserError: there is only one.
+    """
+    z, y = stops.latent, stops.label
+    assert z is not None
+    if len(z) < 2:
+        raise UserError("there is one latent, and a walk is from one to another; give 2 or more")
+    a, b = (Ask(z[s], None if y is None else y[s]) for s in (slice(-1), slice(1, None)))
+    return between(latent, a, b, t)
+
+
+def between(latent: Latent | None, a: Ask, b: Ask, t: Tensor) -> Ask:
+    """From each latent of a (N, width) to that of b, at the shares t (T,) of the way:
+    (N * T, width); classes change half way."""
+    assert latent is not None
+    assert a.latent is not None
+    assert b.latent is not None
+    z = latent.mixed(a.latent[:, None], b.latent[:, None], t.view(1, -1, 1)).flatten(0, 1)
+    if a.label is None or b.label is None:
+        return Ask(z)
+    return Ask(z, torch.where(t < 0.5, a.label[:, None], b.label[:, None]).flatten())

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ganforge import draws
 from ganforge.errors import UserError
-from ganforge.generator import Generator, slerp
+from ganforge.gallery import Block, legible, stills
+from ganforge.generator import Generator, between
+from ganforge.judging.features import raw
 from ganforge.spec import Ask
 
-METHODS = ("sefa", "pca")
+METHODS = ("sefa", "pca", "pictures")
 
 
 def need_latent(generator: Generator) -> int:
@@ -57,50 +59,10 @@ def walk(
     if stops < 2 or frames < 1:
         raise UserError(f"a walk has 2 stops or more and frames between; {stops} x {frames} given")
     ask = generator.ask(stops, seed, label, None, truncation)
-    z = ask.latent
-    assert z is not None
     t = torch.arange(frames) / frames
-    t = ((1 - torch.cos(math.pi * t)) / 2).view(1, -1, 1)
-    path = mixed(generator, z[:, None], z.roll(-1, 0)[:, None], t).flatten(0, 1)
-    y = None
-    if ask.label is not None:
-        both = torch.stack([ask.label, ask.label.roll(-1)], 1)
-        y = torch.where(t.view(1, -1) < 0.5, both[:, :1], both[:, 1:]).flatten()
-    return _made(generator, path, y)
-
-
-def mixed(generator: Generator, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Between latents a and b (..., width), a share t of the way (..., 1): normal noise turns,
-    uniform noise and continuous codes go straight, categories change half way."""
-    latent = generator.latent
-    assert latent is not None
-    a, b = torch.broadcast_tensors(a, b)
-    n, c = latent.size, latent.width - latent.continuous
-    noise = torch.lerp if latent.kind == "uniform" else slerp
-    one = noise(a[..., :n], b[..., :n], t)
-    shape = (*one.shape[:-1], -1)
-    category = torch.where(t < 0.5, a[..., n:c].expand(shape), b[..., n:c].expand(shape))
-    return torch.cat([one, category, torch.lerp(a[..., c:], b[..., c:], t).expand(shape)], -1)
-
-
-def within(generator: Generator, z: Tensor) -> Tensor:
-    """z with what is uniform brought back into [-1, 1]."""
-    latent = generator.latent
-    assert latent is not None
-    z = z.clone()
-    if latent.kind == "uniform":
-        z[..., : latent.size].clamp_(-1, 1)
-    if latent.continuous:
-        z[..., -latent.continuous :].clamp_(-1, 1)
-    return z
-
-
-def _made(generator: Generator, z: Tensor, y: Tensor | None, batch: int = 128) -> Tensor:
-    parts = []
-    for i in range(0, len(z), batch):
-        label = None if y is None else y[i : i + batch]
-        parts.append(generator.make(Ask(z[i : i + batch], label)))
-    return torch.cat(parts)
+    t = (1 - torch.cos(math.pi * t)) / 2
+    following = Ask(*(None if v is None else v.roll(-1, 0) for v in ask))
+    return generator.make(between(generator.latent, ask, following, t))
 
 
 # -- directions -----------------------------------------------------------------------------
@@ -110,18 +72,26 @@ class Directions:
 
     Attributes:
         vectors: (K, width).
-        strengths: (K,) how much each moves what the first layer says.
-        method: "sefa" or "pca".
+        strengths: (K,) how much each moves what is listened to.
+        method: one of METHODS.
+        total: the squared strengths of all that there are, these being the first.
     """
 
     vectors: Tensor
     strengths: Tensor
     method: str
+    total: float = math.nan
+
+    @property
+    def shares(self) -> list[float]:
+        """The share of all the change that each makes; nan where a file does not say."""
+        return (self.strengths.square() / (self.total or 1.0)).tolist()
 
     def save(self, path: Path) -> None:
         """As safetensors."""
         tensors = {"vectors": self.vectors.contiguous(), "strengths": self.strengths.contiguous()}
-        save_file(tensors, path, {"ganforge": "directions", "method": self.method})
+        about = {"ganforge": "directions", "method": self.method, "total": repr(self.total)}
+        save_file(tensors, path, about)
 
     @classmethod
     def load(cls, path: Path, width: int) -> Directions:
@@ -130,7 +100,8 @@ class Directions:
             with safe_open(path, "pt") as f:
                 meta = f.metadata() or {}
                 vectors, strengths = f.get_tensor("vectors"), f.get_tensor("strengths")
-        except (OSError, SafetensorError) as e:
+            total = float(meta.get("total", "nan"))
+        except (OSError, SafetensorError, ValueError) as e:
             raise UserError(
                 f"{path} holds no directions ({e}); make them with 'ganforge directions RUN'"
             ) from None
@@ -140,22 +111,31 @@ class Directions:
                 f"{path} has directions {tuple(vectors.shape)}, this generator's latent has the "
                 f"width {width}; make them from this run"
             )
-        return cls(vectors, strengths, meta.get("method", ""))
+        return cls(vectors, strengths, meta.get("method", ""), total)
 
 
-def directions(generator: Generator, count: int = 5, method: str = "sefa") -> Directions:
+def directions(
+    generator: Generator,
+    count: int = 5,
+    method: str = "sefa",
+    label: str | int | None = None,
+    samples: int = 1000,
+) -> Directions:
     """What moves a generator most, without labels; codes are left as they are.
 
     Args:
         count: how many.
         method: "sefa", the eigenvectors of A^T A, A being the weight of the first layer over
-            the noise (Shen and Zhou 2020, arXiv 2007.06600); or "pca", the principal
-            components of an early layer's values over random latents, regressed back to
-            noise (Härkönen et al. 2020, arXiv 2004.02546), for any generator.
+            the noise (Shen and Zhou 2020, arXiv 2007.06600); "pca", the principal components
+            of an early layer's values over random latents, regressed back to noise (Härkönen
+            et al. 2020, arXiv 2004.02546); or "pictures", those of small copies of the
+            samples themselves, which asks nothing of the network.
+        label: of the random latents, a class; None takes all classes in turn.
+        samples: how many random latents.
 
     Raises:
-        UserError: an unknown method, no latent, or no linear layer over all of the noise
-            ("sefa").
+        UserError: an unknown method or class, no latent, or no linear layer over all of the
+            noise ("sefa").
     """
     width = need_latent(generator)
     assert generator.latent is not None
@@ -167,19 +147,18 @@ def directions(generator: Generator, count: int = 5, method: str = "sefa") -> Di
     if method == "sefa":
         weight = first_layer(generator).weight.detach().float().cpu()[:, :noise]
         values, vectors = torch.linalg.eigh(weight.T @ weight)
-        found, strength = vectors.T.flip(0)[:count], values.flip(0)[:count].clamp(min=0).sqrt()
+        squares, found = values.flip(0).clamp(min=0), vectors.T.flip(0)[:count]
     else:
-        z, said = _heard(generator, early_layer(generator), 1000)
+        z, said = _heard(generator, method, samples, label)
         said = said - said.mean(0)
         values, axes = torch.linalg.eigh(said @ said.T)  # as many as latents, not as values
-        along = axes.flip(1)[:, :count] * values.flip(0)[:count].clamp(min=0).sqrt()
+        squares = values.flip(0).clamp(min=0) / samples
+        scores = axes.flip(1)[:, :count] * (samples * squares[:count]).sqrt()
         # The noise that goes with each component: least squares on its coordinate.
-        found = torch.linalg.lstsq(along, z[:, :noise] - z[:, :noise].mean(0)).solution
-        strength = values.flip(0)[:count].clamp(min=0).div(len(z)).sqrt()
-    found = nn.functional.normalize(found, dim=1)
+        found = torch.linalg.lstsq(scores, z[:, :noise] - z[:, :noise].mean(0)).solution
     whole = torch.zeros(count, width)
-    whole[:, :noise] = signed(found)
-    return Directions(whole, strength, method)
+    whole[:, :noise] = signed(nn.functional.normalize(found, dim=1))
+    return Directions(whole, squares[:count].sqrt(), method, float(squares.sum()))
 
 
 def signed(vectors: Tensor) -> Tensor:
@@ -239,19 +218,30 @@ def _passed(generator: Generator, ask: Ask) -> list[tuple[nn.Module, Tensor]]:
 
 
 @torch.no_grad()
-def _heard(generator: Generator, layer: nn.Module, n: int) -> tuple[Tensor, Tensor]:
-    """n latents and what the layer says of each, (n, width) and (n, F)."""
+def _heard(
+    generator: Generator, method: str, n: int, label: str | int | None
+) -> tuple[Tensor, Tensor]:
+    """n latents (n, width) and what is said of each (n, F): by an early layer, or by small
+    copies of the samples."""
     said: list[Tensor] = []
-    handle = layer.register_forward_hook(lambda _m, _i, out: said.append(out.float().cpu()))
+    handle = small = None
+    if method == "pca":
+        layer = early_layer(generator)
+        handle = layer.register_forward_hook(lambda _m, _i, out: said.append(out.float().cpu()))
+    else:
+        small = raw(tuple(generator.spec.shape))
     asked = []
     try:
         for start in range(0, n, 250):
-            ask = generator.ask(min(250, n - start), 0, None, None, 1.0, start)
+            ask = generator.ask(min(250, n - start), 0, label, None, 1.0, start)
             assert ask.latent is not None
             asked.append(ask.latent)
-            generator.make(ask)
+            made = generator.make(ask)
+            if small is not None:
+                said.append(small(made))
     finally:
-        handle.remove()
+        if handle is not None:
+            handle.remove()
     z = torch.cat(asked)
     return z, torch.cat(said)[: len(z)].flatten(1)
 
@@ -272,9 +262,9 @@ def along(
     assert generator.latent is not None
     deviation = 3**-0.5 if generator.latent.kind == "uniform" else 1.0
     far = torch.linspace(-reach, reach, steps).view(1, -1, 1) * deviation
-    z = within(generator, (ask.latent[:, None] + far * found.vectors[:, None]).flatten(0, 1))
+    z = (ask.latent[:, None] + far * found.vectors[:, None]).flatten(0, 1)
     y = None if ask.label is None else ask.label.expand(len(z))
-    return _made(generator, z, y)
+    return generator.make(Ask(generator.latent.within(z), y))
 
 
 def moved(ask: Ask, text: str, generator: Generator) -> Tensor:
@@ -300,7 +290,115 @@ def moved(ask: Ask, text: str, generator: Generator) -> Tensor:
             f"{file} has directions 0 to {len(found.vectors) - 1}; {which} was asked for"
         )
     assert ask.latent is not None
-    return within(generator, ask.latent + strength * found.vectors[which])
+    assert generator.latent is not None
+    return generator.latent.within(ask.latent + strength * found.vectors[which])
+
+
+# -- sheets ---------------------------------------------------------------------------------
+MOST_ROWS = 30
+
+
+def traversal(
+    generator: Generator,
+    count: int = 4,
+    seed: int = 0,
+    label: str | int | None = None,
+    steps: int = 9,
+    reach: float = 2.0,
+) -> list[Block]:
+    """For each code a block: a sample a row, and a column for each value, of a category all,
+    of a continuous code from -reach to reach, as in the paper (Chen et al. 2016, arXiv
+    1606.03657, figure 2; trained were -1 to 1).
+
+    Raises:
+        UserError: it has no codes.
+    """
+    need_latent(generator)
+    latent = generator.latent
+    assert latent is not None
+    if not (latent.categorical or latent.continuous):
+        raise UserError(
+            f"{generator.run.path} has no codes to traverse (recipe {generator.config['recipe']}); "
+            f"'ganforge directions {generator.run.path}' finds what moves it, infogan learns codes"
+        )
+    ask = generator.ask(count, seed, label)
+    assert ask.latent is not None
+    blocks = []
+    for i in range(len(latent.categorical) + latent.continuous):
+        category = i < len(latent.categorical)
+        values = (
+            [float(v) for v in range(latent.categorical[i])]
+            if category
+            else torch.linspace(-reach, reach, steps).tolist()
+        )
+        z = torch.stack([latent.set_code(ask.latent, i, v) for v in values], 1).flatten(0, 1)
+        y = None if ask.label is None else ask.label.repeat_interleave(len(values))
+        kind = "a category" if category else "continuous, trained from -1 to 1"
+        rows = [f"sample {n}" for n in range(count)]
+        columns = [f"{v:g}" for v in values]
+        blocks.append(Block(generator.make(Ask(z, y)), rows, columns, f"code {i}: {kind}"))
+    return blocks
+
+
+def classes(
+    generator: Generator,
+    count: int = 8,
+    seed: int = 0,
+    labels: Sequence[str | int] = (),
+    truncation: float = 1.0,
+) -> list[Block]:
+    """A class a row, of the same latents: what changes along a column is the class alone.
+
+    Raises:
+        UserError: it knows no classes, or too many for one sheet.
+    """
+    need_latent(generator)
+    total = generator.spec.classes
+    if not labels and total > MOST_ROWS:
+        raise UserError(
+            f"{generator.run.path} has {total} classes and a sheet shows {MOST_ROWS}; choose some "
+            "with --label, once for each"
+        )
+    # Without classes, the first look-up says so.
+    chosen = [generator.label(v) for v in (labels or range(max(total, 1)))]
+    ask = generator.ask(count, seed, truncation=truncation)
+    assert ask.latent is not None
+    z, y = ask.latent.repeat(len(chosen), 1), torch.tensor(chosen).repeat_interleave(count)
+    known = list(generator.classes)
+    names = legible([known[i] if i < len(known) else f"class {i}" for i in range(total)])
+    columns = [f"z{i}" for i in range(count)]
+    return [Block(generator.make(Ask(z, y)), [names[i] for i in chosen], columns)]
+
+
+def truncations(
+    generator: Generator,
+    count: int = 10,
+    seed: int = 0,
+    label: str | int | None = None,
+    values: Sequence[float] = (0.25, 0.5, 0.75, 1.0),
+) -> list[Block]:
+    """A truncation a row, of latents that lie at the same quantiles of each distribution; the
+    last row is what `sample` makes of the seed.
+
+    Raises:
+        UserError: no latent, or a truncation that is not in (0, 1].
+    """
+    need_latent(generator)
+    latent = generator.latent
+    assert latent is not None
+    ask = generator.ask(count, seed, label)
+    assert ask.latent is not None
+    rows = []
+    for value in values:
+        if not 0 < value <= 1:
+            raise UserError(f"truncation lies in (0, 1]; {value:g} was given")
+        noise = latent.noise(latent.quantile(ask.latent), value)
+        whole = torch.cat([noise, ask.latent[:, latent.size :]], 1)
+        rows.append(whole if value < 1 else ask.latent)
+    y = None if ask.label is None else ask.label.repeat(len(values))
+    columns = [f"z{i}" for i in range(count)]
+    x = generator.make(Ask(torch.cat(rows), y))
+    return [Block(x, [f"truncation {v:g}" for v in values], columns)]
 
 
 # -- inversion ------------------------------------------------------------------------------
@@ -420,7 +518,7 @@ def invert(
             z.grad[:, fixed] = 0
             optimiser.step()
             with torch.no_grad():
-                z.copy_(within(generator, z))
+                z.copy_(latent.within(z))
         winner = int(best_gap.argmin())
         chosen = None if y is None else y[winner].cpu()
         found.append((best[winner].cpu(), chosen, best_gap[winner].cpu()))
@@ -429,30 +527,38 @@ def invert(
     z = torch.stack([f[0] for f in found]).view(-1, width)
     labels = None if found[0][1] is None else torch.stack([f[1] for f in found])  # type: ignore[misc]
     psnr = 10 * (4 / torch.stack([f[2] for f in found]).clamp(min=4e-10)).log10()
-    return Inverted(z, labels, _made(generator, z, labels), psnr)
+    return Inverted(z, labels, generator.make(Ask(z, labels)), psnr)
 
 
 # -- moving pictures ------------------------------------------------------------------------
-def film(frames: Tensor, path: Path, columns: int = 1, per_second: int = 20) -> None:
-    """Write frames (N, C, H, W) as a GIF, or where ffmpeg is installed as an MP4.
+def film(frames: Tensor, path: Path, per_second: int = 20) -> None:
+    """Write samples (N, *shape), or (N, K, *shape) for K side by side, as a GIF or WebP, or
+    where ffmpeg is installed as an MP4.
 
     Raises:
         UserError: another ending, or no ffmpeg.
     """
-    from ganforge.gallery import picture
+    form = path.suffix.lower().removeprefix(".")
+    if form in ("gif", "webp"):
+        path.write_bytes(animation(frames, form, per_second))
+    elif form == "mp4":
+        _mp4(stills(frames), path, per_second)
+    else:
+        raise UserError(f"{path} has an unknown ending; use .gif, .webp, .mp4 or .png")
 
-    images = [picture(f[None], columns).convert("RGB") for f in frames]
-    factor = 2 * max(1, round(128 / images[0].height))  # even, as the codec of MP4 wants sides
-    size = (images[0].width * factor, images[0].height * factor)
-    images = [i.resize(size, Image.Resampling.NEAREST) for i in images]
-    if path.suffix.lower() == ".gif":
-        shown = [i.quantize(64) for i in images]
-        shown[0].save(path, "GIF", save_all=True, append_images=shown[1:],
-                      duration=round(1000 / per_second), loop=0)  # fmt: skip
-        return
-    if path.suffix.lower() != ".mp4":
-        raise UserError(f"{path} has an unknown ending; use .gif, .mp4 or .png")
-    _mp4(images, path, per_second)
+
+def animation(frames: Tensor, form: str, per_second: int = 20, back: bool = False) -> bytes:
+    """Samples, as for `film`, as a GIF or WebP for ever; `back`: there and back again."""
+    shown = stills(frames)
+    if form == "gif":
+        shown = [i.quantize(64) for i in shown]
+    if back:
+        shown += shown[-2:0:-1]
+    file = io.BytesIO()
+    exact: dict[str, Any] = {"lossless": True, "method": 2} if form == "webp" else {}
+    shown[0].save(file, form.upper(), save_all=True, append_images=shown[1:],
+                  duration=round(1000 / per_second), loop=0, **exact)  # fmt: skip
+    return file.getvalue()
 
 
 def _mp4(images: list[Any], path: Path, per_second: int) -> None:
@@ -462,8 +568,9 @@ def _mp4(images: list[Any], path: Path, per_second: int) -> None:
     program = shutil.which("ffmpeg")
     if program is None:
         raise UserError(f"{path}: MP4 needs ffmpeg, which is not installed; use a .gif")
+    even = "pad=ceil(iw/2)*2:ceil(ih/2)*2"  # as the codec wants sides
     command = [program, "-v", "error", "-y", "-f", "image2pipe", "-r", str(per_second), "-i", "-",
-               "-pix_fmt", "yuv420p", str(path)]  # fmt: skip
+               "-vf", even, "-pix_fmt", "yuv420p", str(path)]  # fmt: skip
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stderr is not None

@@ -87,6 +87,11 @@ def test_latent_tools(trained, tmp_path):
     r = str(trained)
     validate(run("walk", r, "--frames", "2", "--out", out[0], "--json"), SCHEMAS["walk"])
     validate(run("directions", r, "--out", out[1], "--json"), SCHEMAS["directions"])
+    sheet = run("sheet", r, "--count", "2", "--out", str(tmp_path / "s.png"), "--json")
+    validate(sheet, SCHEMAS["sheet"])
+    near = run("neighbours", r, "--count", "2", "--nearest", "2", "--features", "raw", "--out",
+               str(tmp_path / "n.png"), "--json")  # fmt: skip
+    validate(near, SCHEMAS["neighbours"])
     args = ("fashion-mnist-mini", "--count", "1", "--steps", "2", "--out", out[2], "--json")
     validate(run("invert", r, *args), SCHEMAS["invert"])
 

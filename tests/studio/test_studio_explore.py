@@ -13,10 +13,12 @@ from starlette.testclient import TestClient
 
 from conftest import client_of
 from ganforge import draws
+from ganforge.generator import Generator
+from ganforge.judging.neighbours import Neighbours
 from ganforge.objectives.latent import Latent
 from ganforge.spec import Ask, Spec
 from ganforge.studio import explore
-from ganforge.studio.explore import Opened, Places, Point
+from ganforge.studio.explore import Opened, Point
 
 
 class Toy:
@@ -25,6 +27,8 @@ class Toy:
     def __init__(self, latent: Latent, classes: int = 0) -> None:
         self.latent, self.classes = latent, [f"class {i}" for i in range(classes)]
         self.spec = Spec((1, latent.width, 2), classes)
+
+    ask, label = Generator.ask, Generator.label
 
     def make(self, ask: Ask) -> torch.Tensor:
         assert ask.latent is not None
@@ -37,7 +41,9 @@ def opened(latent: Latent, classes: int = 0) -> Opened:
 
 
 def latent_of(o: Opened, points: list[Point]) -> torch.Tensor:
-    return explore.latents(o.generator, explore.resolve(o, points))
+    z = explore.resolve(o, points).latent
+    assert z is not None
+    return z
 
 
 def at(**fields) -> Point:
@@ -95,14 +101,17 @@ def test_paths_go_from_pin_to_pin_and_change_class_half_way():
         at(seed=2, label=3),
     ]
     pinned = explore.resolve(o, ends)
-    way = explore.path(pinned, 10)
-    assert len(way.noise) == 21
-    torch.testing.assert_close(way.noise[[0, 10, 20]], pinned.noise)
+    way = explore.path(o.generator, pinned, 10)
+    assert way.latent is not None
+    assert pinned.latent is not None
     assert way.label is not None
+    assert len(way.latent) == 21
+    torch.testing.assert_close(way.latent[[0, 10, 20]], pinned.latent, rtol=1e-4, atol=1e-5)
     assert way.label[:11].tolist() == [0] * 5 + [3] * 6
-    assert way.codes[5, 3] == pytest.approx(0, abs=1e-6)
-    assert set(way.codes[:, :3].flatten().tolist()) == {0.0, 1.0}
-    norms = way.noise[:11].norm(dim=1)
+    noise, codes = way.latent[:, :32], way.latent[:, 32:]
+    assert codes[5, 3] == pytest.approx(0, abs=1e-6)
+    assert set(codes[:, :3].flatten().tolist()) == {0.0, 1.0}
+    norms = noise[:11].norm(dim=1)
     assert norms.min() > 0.8 * min(norms[0], norms[10])  # along the sphere, not through it
 
 
@@ -119,7 +128,8 @@ def test_directions_are_those_in_which_pictures_change():
             return x
 
     o = Opened(Loud(latent))  # type: ignore[arg-type]
-    along, shares = explore.find_directions(o, None)
+    found = explore.find_directions(o, None)
+    along, shares = found.vectors, found.shares
     assert along[0].abs().argmax() == 7
     assert along[0].abs().max() > 0.95
     assert along[1].abs().argmax() == 2
@@ -166,8 +176,10 @@ def test_pictures_are_the_generators_own(client, model, trained):
     r = math.hypot(0.3, -0.2)
     noise = math.cos(r) * g[0] + math.sin(r) * (0.3 * g[1] - 0.2 * g[2]) / r
     gen = ganforge.load(trained / "real")
-    places = Places(noise[None], torch.zeros(1, 0), None, torch.ones(1))
-    x = gen.make(Ask(explore.latents(gen, places), torch.tensor([4])))
+    assert gen.latent is not None
+    if gen.latent.kind != "normal":
+        noise = gen.latent.noise(torch.special.ndtr(noise))
+    x = gen.make(Ask(noise[None], torch.tensor([4])))
     want = x[0, 0].add(1).mul(127.5).round().byte().numpy()
     assert np.abs(got.astype(int) - want).max() <= 1
 
@@ -198,8 +210,7 @@ def test_a_copy_of_a_training_sample_is_found_at_distance_zero():
     from ganforge.data import Dataset
 
     data = Dataset(np.random.default_rng(0).integers(0, 256, (300, 20, 20, 1), np.uint8))
-    index = explore.Neighbours(data)
-    found = index.nearest(data.batch(np.array([217])).real[0], 3)
+    found = explore.nearest(Neighbours(data), data.batch(np.array([217])).real, 3)
     assert found["nearest"][0]["number"] == 217
     assert found["nearest"][0]["distance"] == 0
 

@@ -68,7 +68,7 @@ def score(
         raise UserError("--reference DATA is needed: what are these samples to be compared with?")
     found = judge(
         fake, reference, features=features, weights=weights, n=count, metrics=metric or None,
-        seed=seed, truncation=truncation, label=label, ema=not no_ema, options=options, say=_saying(),
+        seed=seed, truncation=truncation, label=label, ema=not no_ema, options=options, say=saying(),
     )  # fmt: skip
     for warning in found["protocol"]["warnings"]:
         note(f"warning: {warning}")
@@ -147,7 +147,7 @@ def score_table(found: dict[str, Any]) -> str:
     )
 
 
-def _saying() -> Any:
+def saying() -> Any:
     """Progress of a long judgement, now and then."""
     import time
 

@@ -138,7 +138,7 @@ def resume(
 @app.command()
 def sample(
     run: RunFolder,
-    count: Annotated[int, typer.Option(min=1)] = 64,
+    count: Annotated[int | None, typer.Option(min=1, help="By default 64.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="FILE.png, FILE.npy, FILE.zip or a folder.")
     ] = None,
@@ -156,7 +156,10 @@ def sample(
         typer.Option(metavar="FILE:NUMBER=STRENGTH", help="Move along one of 'directions'."),
     ] = None,
     interpolate: Annotated[
-        bool, typer.Option("--interpolate", help="Walks between latents.")
+        bool,
+        typer.Option(
+            "--interpolate", help="Rows of 8 from one latent to another; of --latent, to the next."
+        ),
     ] = False,
     checkpoint: Checkpoint = "latest",
     no_ema: NoEma = False,
@@ -166,9 +169,12 @@ def sample(
     json: Json = False,
 ) -> None:
     """Make samples with a trained generator."""
+    import torch
+
     from ganforge import api
     from ganforge.errors import UserError
     from ganforge.export.samples import free_name, parse_codes, write_samples
+    from ganforge.generator import chain, strips
     from ganforge.latents import load_latents, moved
     from ganforge.sounds import heard, is_sound, rate_of
 
@@ -176,20 +182,34 @@ def sample(
         need_free(out, force)
     made = api.load(run, checkpoint, not no_ema, **own_parts(recipe))
     codes = parse_codes(code or [])
-    if latent is not None and (label is not None or codes or truncation != 1):
-        raise UserError("--latent says everything; leave --label, --code and --truncation away")
-    if latent is not None or direction is not None:
-        ask = made.ask(count, seed, label, codes, truncation)
-        ask = ask if latent is None else load_latents(latent, made)
+    if latent is not None:
+        given = {"--label": label is not None, "--code": bool(codes), "--count": count is not None,
+                 "--truncation": truncation != 1}  # fmt: skip
+        if any(given.values()):
+            named = ", ".join(k for k, v in given.items() if v)
+            raise UserError(f"{latent} says which samples to make; leave {named} away")
+    if interpolate and count is not None and count % 8:
+        raise UserError(
+            f"--interpolate makes rows of 8 samples; {count} were asked for, use --count "
+            f"{count + -count % 8}"
+        )
+    count = count or 64
+    if latent is None and direction is None and not interpolate:
+        stream = made.stream(count, seed, label, codes, truncation)
+    else:
+        n = count // 4 if interpolate else count  # a pair of latents for each row of 8
+        ask = (
+            load_latents(latent, made)
+            if latent is not None
+            else made.ask(n, seed, label, codes, truncation)
+        )
         if direction is not None:
             ask = ask._replace(latent=moved(ask, direction, made))
+        if interpolate:
+            shares = torch.linspace(0, 1, 8)
+            ask = (chain if latent is not None else strips)(made.latent, ask, shares)
         assert ask.latent is not None
         stream, count = iter([made.make(ask)]), len(ask.latent)
-    elif interpolate:
-        rows = max(1, count // 8)
-        stream, count = iter([made.interpolate(rows, 8, seed, label, truncation)]), rows * 8
-    else:
-        stream = made.stream(count, seed, label, codes, truncation)
     rate = None
     if is_sound(made.config):
         stream, rate = (heard(made.config, x) for x in stream), rate_of(made.config)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ganforge.judging.charts import Curve, chart, short
@@ -207,22 +206,10 @@ def keep_neighbours(run: Run, fake: Tensor, train: Any, count: int = 8, k: int =
 
 def neighbours(fake: Tensor, train: Any, k: int = 7, most: int = 20_000) -> Tensor:
     """(N * (k + 1), *shape): each sample, then its k nearest training samples."""
-    from ganforge.judging.features import raw
-    from ganforge.judging.metrics import nearest
-    from ganforge.judging.samples import Rows
+    from ganforge.judging.neighbours import Neighbours
 
-    rows = Rows(train, most)
-    look = raw(rows.shape)
-    values = torch.cat(
-        [look(rows.at(i, min(1000, len(rows) - i))) for i in range(0, len(rows), 1000)]
-    )
-    index = nearest(look(fake), values, k)[1]
-    order = rows.indices(0, len(rows))
-    parts = [
-        torch.cat([x[None], train.batch(order[i]).real])
-        for x, i in zip(fake, index.numpy(), strict=True)
-    ]
-    return torch.cat(parts)
+    known = Neighbours(train, most=most)
+    return known.beside(fake, known.nearest(fake, k)[1])
 
 
 # -- curves -----------------------------------------------------------------------------

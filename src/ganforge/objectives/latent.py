@@ -69,6 +69,35 @@ class Latent:
             low = torch.special.ndtr(torch.tensor(-2.0 * truncation)).item()
         return torch.special.ndtri(quantile.mul(1 - 2 * low).add_(low).clamp_(1e-7, 1 - 1e-7))
 
+    def quantile(self, z: Tensor) -> Tensor:
+        """Where the noise of z (N, width), drawn without truncation, lies in its distribution:
+        what `noise` takes, (N, size)."""
+        z = z[:, : self.size]
+        if self.kind == "uniform":
+            return z.add(1).div(2)
+        low = 0.0
+        if self.kind == "truncated":
+            low = torch.special.ndtr(torch.tensor(-2.0)).item()
+        return torch.special.ndtr(z).sub(low).div(1 - 2 * low)
+
+    def mixed(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+        """Between latents a and b (..., width), a share t of the way (..., 1): normal noise
+        turns, uniform noise and continuous codes go straight, categories change half way."""
+        n, c = self.size, self.width - self.continuous
+        noise = torch.lerp if self.kind == "uniform" else slerp
+        one = noise(a[..., :n], b[..., :n], t)
+        category = torch.where(t < 0.5, a[..., n:c], b[..., n:c])
+        return torch.cat([one, category, torch.lerp(a[..., c:], b[..., c:], t)], -1)
+
+    def within(self, z: Tensor) -> Tensor:
+        """z with what is uniform brought back into [-1, 1]."""
+        z = z.clone()
+        if self.kind == "uniform":
+            z[..., : self.size].clamp_(-1, 1)
+        if self.continuous:
+            z[..., -self.continuous :].clamp_(-1, 1)
+        return z
+
     def categories(self, z: Tensor) -> list[Tensor]:
         """The one-hot codes of z, each (N, k)."""
         return list(z[:, self.size : self.size + sum(self.categorical)].split(self.categorical, 1))
@@ -96,3 +125,11 @@ class Latent:
         else:
             z[:, self.width - self.continuous + index - len(self.categorical)] = value
         return z
+
+
+def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Spherical interpolation along the last axis (Shoemake 1985; White 2016, arXiv
+    1609.04468): a straight line between two normals would pass through untypical lengths."""
+    cosine = torch.nn.functional.cosine_similarity(a, b, dim=-1).clamp(-1 + 1e-6, 1 - 1e-6)
+    angle = cosine.acos().unsqueeze(-1)
+    return (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()

@@ -33,15 +33,15 @@ from ganforge.studio.problems import Problem
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ganforge.data import Dataset
     from ganforge.generator import Generator
+    from ganforge.judging.neighbours import Neighbours
+    from ganforge.latents import Directions
+    from ganforge.spec import Ask
 
 MOST_OPEN = 3
 MOST_FRAMES = 240
 MOST_PIXELS = 1 << 24
 DIRECTIONS = 6
-WATCHABLE = 256
-"""Films of smaller pictures are enlarged to this many pixels."""
 
 
 class Point(BaseModel):
@@ -86,28 +86,11 @@ class Wanted(BaseModel):
 
 
 @dataclass
-class Places:
-    """Resolved points.
-
-    Attributes:
-        noise: (N, size) standard normal coordinates.
-        codes: (N, width - size).
-        label: (N,) int64, or None.
-        truncation: (N,).
-    """
-
-    noise: Tensor
-    codes: Tensor
-    label: Tensor | None
-    truncation: Tensor
-
-
-@dataclass
 class Opened:
     """A generator in memory, with what was found out about it."""
 
     generator: Generator
-    directions: dict[int | None, tuple[Tensor, list[float]]] = field(default_factory=dict)
+    directions: dict[int | None, Directions] = field(default_factory=dict)
     index: Neighbours | None = None
 
 
@@ -177,16 +160,18 @@ class Explorer:
         frames = len(wanted.points)
         between = wanted.between if frames > 1 else 0
         check_size(opened.generator, (frames - 1) * between + 1 if between else frames)
-        places = resolve(opened, wanted.points)
+        ask = resolve(opened, wanted.points)
         if between:
-            places = path(places, between)
-        z = latents(opened.generator, places)
+            ask = path(opened.generator, ask, between)
+        assert ask.latent is not None
         if wanted.form == "npy":
-            return npy(z.numpy()), "application/octet-stream"
-        x = render(opened.generator, z, places.label)
+            return npy(ask.latent.numpy()), "application/octet-stream"
+        x = opened.generator.make(ask)
         if wanted.form == "png":
             return sheet(x, wanted.columns), "image/png"
-        return film(x, wanted.form), f"image/{wanted.form}"
+        from ganforge.latents import animation
+
+        return animation(x, wanted.form, back=True), f"image/{wanted.form}"
 
     def directions(self, key: str, step: int, label: int | None) -> dict[str, Any]:
         """The directions along which the pictures change most, as the share of the change
@@ -197,7 +182,7 @@ class Explorer:
             resolve(
                 opened, [Point.model_validate({"label": label})]
             )  # refuses what has no such class
-            return {"shares": find_directions(opened, label)[1]}
+            return {"shares": find_directions(opened, label).shares}
 
         return compute(work)
 
@@ -206,11 +191,12 @@ class Explorer:
 
         def work() -> dict[str, Any]:
             opened = self._get(key, step)
-            places = resolve(opened, [point])
-            x = render(opened.generator, latents(opened.generator, places), places.label)
+            x = opened.generator.make(resolve(opened, [point]))
             if opened.index is None:
-                opened.index = Neighbours(open_data(opened.generator.config))
-            return opened.index.nearest(x[0], count)
+                from ganforge.judging.neighbours import Neighbours, training_data
+
+                opened.index = Neighbours(training_data(opened.generator.config), most=60_000)
+            return nearest(opened.index, x, count)
 
         return compute(work)
 
@@ -225,8 +211,8 @@ def check_size(g: Generator, frames: int) -> None:
         raise Problem(422, "Too much at once", f"at most {MOST_FRAMES} pictures are made at once")
 
 
-def resolve(opened: Opened, points: list[Point]) -> Places:
-    """The points as latent coordinates.
+def resolve(opened: Opened, points: list[Point]) -> Ask:
+    """The points as a request.
 
     Raises:
         Problem: the generator starts from pictures, or has no such class.
@@ -235,12 +221,13 @@ def resolve(opened: Opened, points: list[Point]) -> Places:
     import torch
 
     from ganforge import draws
+    from ganforge.spec import Ask
 
     g = opened.generator
     latent = g.latent
     if latent is None:
         raise Problem(422, "No latent space", "this generator transforms pictures; drop one on it")
-    noises, codes, labels = [], [], []
+    rows, labels = [], []
     for p in points:
         with draws.keyed(p.seed, "explore", torch.arange(3)):
             base = draws.normal(3, latent.size)
@@ -249,18 +236,17 @@ def resolve(opened: Opened, points: list[Point]) -> Places:
         toward = (p.u * base[1] + p.v * base[2]) / (r or 1.0)
         noise = math.cos(r) * base[0] + math.sin(r) * toward
         if any(p.push):
-            along, _ = find_directions(opened, p.label)
-            moved = noise + torch.tensor(p.push) @ along[: len(p.push)]
+            vectors = find_directions(opened, p.label).vectors[: len(p.push), : latent.size]
+            moved = noise + torch.tensor(p.push[: len(vectors)]) @ vectors
             noise = moved * (noise.norm() / moved.norm().clamp_min(1e-9))
         for i, value in enumerate(p.code):
             if value is not None:
                 codes_drawn = latent.set_code(codes_drawn, i, value)
-        noises.append(noise)
-        codes.append(codes_drawn[0, latent.size :])
+        if latent.kind != "normal" or p.truncation < 1:
+            noise = latent.noise(torch.special.ndtr(noise[None]), p.truncation)[0]
+        rows.append(torch.cat([noise, codes_drawn[0, latent.size :]]))
         labels.append(check_label(g, p))
-    label = torch.tensor(labels) if g.spec.classes else None
-    truncation = torch.tensor([p.truncation for p in points])
-    return Places(torch.stack(noises), torch.stack(codes), label, truncation)
+    return Ask(torch.stack(rows), torch.tensor(labels) if g.spec.classes else None)
 
 
 def check_label(g: Generator, p: Point) -> int:
@@ -272,158 +258,41 @@ def check_label(g: Generator, p: Point) -> int:
     return p.label
 
 
-def path(places: Places, between: int) -> Places:
-    """From each place to the next along the sphere, `between` steps each; classes and
-    categories change half-way."""
+def path(g: Generator, ask: Ask, frames: int) -> Ask:
+    """From each latent to the next in so many steps, and the last."""
     import torch
 
-    from ganforge.generator import slerp
-
-    n = len(places.noise)
-    t = torch.linspace(0, 1, between + 1)[:-1].repeat(n - 1)
-    first = torch.arange(n - 1).repeat_interleave(between)
-    second = first + 1
-    t, first = torch.cat([t, torch.ones(1)]), torch.cat([first, torch.tensor([n - 2])])
-    second = torch.cat([second, torch.tensor([n - 1])])
-    near = torch.where(t < 0.5, first, second)
-
-    def mix(v: Tensor) -> Tensor:
-        w = t.view(-1, *[1] * (v.dim() - 1))
-        return v[first] * (1 - w) + v[second] * w
-
-    a, b = places.noise[first], places.noise[second]
-    noise = slerp(a, b, t[:, None]) if a.shape[1] else a
-    same = (a - b).norm(dim=1, keepdim=True) < 1e-6 if a.shape[1] else None
-    if same is not None:
-        noise = torch.where(same, a, noise)
-    codes = mix(places.codes)
-    whole = (places.codes == places.codes.round()).all(0)
-    codes[:, whole] = places.codes[near][:, whole]
-    label = None if places.label is None else places.label[near]
-    return Places(noise, codes, label, mix(places.truncation))
-
-
-def latents(g: Generator, places: Places) -> Tensor:
-    """(N, width) float32."""
-    import torch
-
-    assert g.latent is not None
-    rows = []
-    for noise, t in zip(places.noise, places.truncation.tolist(), strict=True):
-        if g.latent.kind != "normal" or t < 1:
-            noise = g.latent.noise(torch.special.ndtr(noise[None]), t)[0]
-        rows.append(noise)
-    return torch.cat([torch.stack(rows), places.codes], 1)
-
-
-def render(g: Generator, z: Tensor, label: Tensor | None, batch: int = 64) -> Tensor:
-    """(N, *shape)."""
-    import torch
-
+    from ganforge.generator import chain
     from ganforge.spec import Ask
 
-    parts = []
-    for i in range(0, len(z), batch):
-        part = slice(i, i + batch)
-        parts.append(g.make(Ask(z[part], None if label is None else label[part])))
-    return torch.cat(parts)
+    z, y = ask.latent, ask.label
+    assert z is not None
+    way = chain(g.latent, ask, torch.arange(frames) / frames)
+    assert way.latent is not None
+    label = None if y is None or way.label is None else torch.cat([way.label, y[-1:]])
+    return Ask(torch.cat([way.latent, z[-1:]]), label)
 
 
-def find_directions(opened: Opened, label: int | None, samples: int = 512):
-    """(directions (K, size), shares (K,)): where to go in latent space for the pictures to
-    change as their principal components do. The components are those of small copies of
-    the pictures, and for normal noise the least-squares direction of a component is the
-    mean of noise times score (after GANSpace, Harkonen et al. 2020, arXiv 2004.02546, which
-    does the same with features of an early layer). It asks nothing of the network."""
-    import torch
-
-    from ganforge import draws
+def find_directions(opened: Opened, label: int | None) -> Directions:
+    """What changes the pictures most, found once."""
+    from ganforge import latents
 
     if label not in opened.directions:
         g = opened.generator
-        assert g.latent is not None
-        with draws.keyed(0, "directions", torch.arange(samples)):
-            noise = draws.normal(samples, g.latent.size)
-            codes = g.latent.draw(samples)[:, g.latent.size :]
-        y = None
-        if g.spec.classes:
-            y = torch.arange(samples) % g.spec.classes
-            y = y if label is None else torch.full((samples,), label)
-        places = Places(noise, codes, y, torch.ones(samples))
-        small = pooled(render(g, latents(g, places), y))
-        small = small - small.mean(0)
-        count = min(DIRECTIONS, *small.shape, g.latent.size)
-        u, s, _ = torch.linalg.svd(small, full_matrices=False)
-        along = (u[:, :count] * samples**0.5).T @ noise / samples
-        shares = (s[:count].square() / s.square().sum().clamp_min(1e-12)).tolist()
-        opened.directions[label] = (torch.nn.functional.normalize(along, dim=1), shares)
+        count = min(DIRECTIONS, g.latent.size if g.latent else 0)
+        opened.directions[label] = latents.directions(g, count, "pictures", label, samples=512)
     return opened.directions[label]
 
 
-def pooled(x: Tensor, most: int = 768) -> Tensor:
-    """(N, at most about `most`) small copies of samples of any shape, flattened."""
-    from torch.nn import functional as F
-
-    if x.dim() == 2:
-        return x
-    channels, space = x.shape[1], x.shape[2:]
-    side = max(1, math.floor((most / channels) ** (1 / len(space))))
-    if len(space) == 2:
-        return F.adaptive_avg_pool2d(x, (min(side, space[0]), min(side, space[1]))).flatten(1)
-    return F.adaptive_avg_pool1d(x, min(side, space[0])).flatten(1)
-
-
 # -- the data -------------------------------------------------------------------------------
-def open_data(config: dict[str, Any]) -> Dataset:
-    from ganforge.data import open_source
-
-    return open_source(config["data"], **config.get("data_options", {}))
-
-
-class Neighbours:
-    """A search among the training samples: by small copies first, the best of them in full.
-
-    Args:
-        data: what the run was trained on.
-        most: of a larger set, so many evenly spaced samples are searched.
-    """
-
-    def __init__(self, data: Dataset, most: int = 60_000) -> None:
-        import torch
-
-        self.data = data
-        self.numbers = np.linspace(0, len(data) - 1, min(len(data), most)).astype(np.int64)
-        parts = [self._small(self.numbers[i : i + 512]) for i in range(0, len(self.numbers), 512)]
-        self.small = torch.cat(parts)
-        self.squares = self.small.square().sum(1)
-
-    def _small(self, numbers: np.ndarray) -> Tensor:
-        return pooled(self.data.batch(numbers).real, 256)
-
-    def nearest(self, x: Tensor, count: int) -> dict[str, Any]:
-        """Of one sample (*shape): the nearest ones by root-mean-square difference."""
-        q = pooled(x[None], 256)[0]
-        rough = self.squares - 2 * self.small @ q
-        best = rough.topk(min(8 * count, len(rough)), largest=False).indices.numpy()
-        numbers = self.numbers[best]
-        batch = self.data.batch(numbers)
-        distance = (batch.real - x).flatten(1).square().mean(1).sqrt()
-        order = distance.argsort()[:count].tolist()
-        found = []
-        for i in order:
-            name = None
-            if batch.label is not None and self.data.classes:
-                name = self.data.classes[int(batch.label[i])]
-            picture = base64.b64encode(sheet(batch.real[i : i + 1], 1)).decode()
-            found.append(
-                {
-                    "number": int(numbers[i]),
-                    "distance": round(float(distance[i]), 4),
-                    "class": name,
-                    "picture": f"data:image/png;base64,{picture}",
-                }
-            )
-        return {"nearest": found, "searched": len(self.numbers), "of": len(self.data)}
+def nearest(known: Neighbours, x: Tensor, count: int) -> dict[str, Any]:
+    """The training samples that look most like one sample (1, *shape), with pictures."""
+    distance, numbers = known.nearest(x, count)
+    found = known.table(distance[0], numbers[0])
+    for row, real in zip(found, known.data.batch(numbers[0]).real, strict=True):
+        picture = base64.b64encode(sheet(real[None], 1)).decode()
+        row["picture"] = f"data:image/png;base64,{picture}"
+    return {"nearest": found, "searched": known.searched, "of": len(known.data)}
 
 
 # -- as files -------------------------------------------------------------------------------
@@ -459,26 +328,6 @@ def sheet(x: Tensor, columns: int) -> bytes:
 def png_bytes(image: Image.Image) -> bytes:
     file = io.BytesIO()
     image.save(file, "PNG", compress_level=1)
-    return file.getvalue()
-
-
-def film(x: Tensor, form: str, seconds: float = 0.06) -> bytes:
-    """An animation that goes there and back."""
-    v = pictures(x)
-    scale = max(1, WATCHABLE // max(v.shape[1:3]))
-    frames = [Image.fromarray(f.repeat(scale, 0).repeat(scale, 1)) for f in v]
-    frames += frames[-2:0:-1]
-    file = io.BytesIO()
-    options: dict[str, Any] = {"lossless": True, "method": 2} if form == "webp" else {}
-    frames[0].save(
-        file,
-        form.upper(),
-        save_all=True,
-        append_images=frames[1:],
-        duration=round(seconds * 1000),
-        loop=0,
-        **options,
-    )
     return file.getvalue()
 
 
