@@ -252,16 +252,19 @@ def _folder(
             yield f"skipped {name}: {e}"
 
 
-def _one(
-    applier: Applier, source: Path, out: Path, mask: Path | None, beside: bool
-) -> Iterator[str]:
-    try:
-        data = source.read_bytes()
-        seen = look(data, source.name)
-        kinds = (3 if seen.colour else 1) + seen.alpha
-        levels = decode(data, source.name, seen.size, kinds, np.dtype(np.uint8)).pixels
-    except OSError as e:
-        raise UserError(f"{source} cannot be read: {e.strerror or e}") from None
+def transformed(
+    applier: Applier, data: bytes, name: str, mask: Path | None = None
+) -> tuple[Tensor, Tensor]:
+    """A picture file's content as the network sees it and what it makes of it, each
+    (1, C, H, W) in [-1, 1]. Transparency is kept, or where the network fills holes is one.
+
+    Raises:
+        Broken: it is no picture.
+        UserError: it is a decompression bomb, or does not fit the network.
+    """
+    seen = look(data, name)
+    kinds = (3 if seen.colour else 1) + seen.alpha
+    levels = decode(data, name, seen.size, kinds, np.dtype(np.uint8)).pixels
     x = torch.tensor(levels).movedim(-1, 0)[None].float() / 127.5 - 1
     alpha = x[:, -1:] if seen.alpha else None
     x = x[:, :-1] if seen.alpha else x
@@ -277,12 +280,23 @@ def _one(
     if alpha is not None and not filled:
         fit = F.interpolate(alpha, made.shape[2:], mode="bilinear")
         made = torch.cat([made, fit], 1)
+    return saw, made
+
+
+def _one(
+    applier: Applier, source: Path, out: Path, mask: Path | None, beside: bool
+) -> Iterator[str]:
+    try:
+        data = source.read_bytes()
+    except OSError as e:
+        raise UserError(f"{source} cannot be read: {e.strerror or e}") from None
+    saw, made = transformed(applier, data, source.name, mask)
     if beside:
         made = torch.cat(list(side_by_side(saw, made, None)), -1)[None]
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        _image(made).save(aside, _FORMAT.get(out.suffix.lower(), "PNG"), **_options(out))
+        image(made).save(aside, _FORMAT.get(out.suffix.lower(), "PNG"), **_options(out))
         os.replace(aside, out)
     except OSError as e:
         raise UserError(f"cannot write {out}: {e.strerror or e}") from None
@@ -301,7 +315,8 @@ def _options(out: Path) -> dict[str, int | bool]:
     return {"lossless": True} if out.suffix.lower() == ".webp" else {}
 
 
-def _image(x: Tensor) -> Image.Image:
+def image(x: Tensor) -> Image.Image:
+    """(1, C, H, W) in [-1, 1] as a picture."""
     levels = to_bytes(x)[0]
     return Image.fromarray(np.ascontiguousarray(levels[..., 0] if levels.shape[2] == 1 else levels))
 

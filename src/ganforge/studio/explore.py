@@ -128,6 +128,7 @@ class Explorer:
             "best": (entry.run.best or {}).get("step"),
             "shape": list(g.spec.shape),
             "source": g.spec.source and list(g.spec.source),
+            "damage": g.config.get("data_options", {}).get("degrade"),
             "classes": class_names(g),
             "latent": latent
             and {
@@ -172,6 +173,12 @@ class Explorer:
         from ganforge.latents import animation
 
         return animation(x, wanted.form, back=True), f"image/{wanted.form}"
+
+    def repair(self, key: str, step: int, data: bytes, damage: bool) -> dict[str, Any]:
+        """See `ganforge.studio.repair.repaired`."""
+        from ganforge.studio.repair import repaired
+
+        return compute(lambda: repaired(self._get(key, step).generator, data, damage))
 
     def directions(self, key: str, step: int, label: int | None) -> dict[str, Any]:
         """The directions along which the pictures change most, as the share of the change
@@ -226,7 +233,11 @@ def resolve(opened: Opened, points: list[Point]) -> Ask:
     g = opened.generator
     latent = g.latent
     if latent is None:
-        raise Problem(422, "No latent space", "this generator transforms pictures; drop one on it")
+        raise Problem(
+            422,
+            "No latent space",
+            "this generator transforms pictures; give it one on its explore page, or use ganforge apply",
+        )
     rows, labels = [], []
     for p in points:
         with draws.keyed(p.seed, "explore", torch.arange(3)):

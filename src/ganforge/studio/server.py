@@ -190,6 +190,12 @@ def create_app(
     def explore_neighbours(key: str, asked: Neighbourly) -> dict[str, Any]:
         return explorer.neighbours(key, asked.step, asked.point)
 
+    @app.post("/api/upload/{key}")
+    async def upload(key: str, step: int, request: Request, damage: bool = False) -> dict[str, Any]:
+        """A picture file as the body; see `ganforge.studio.repair`."""
+        data = await request.body()
+        return await to_thread.run_sync(explorer.repair, key, step, data, damage)
+
     @app.get("/api/comparisons")
     def comparisons() -> dict[str, Any]:
         return {"comparisons": compared.listed(library)}

@@ -1,5 +1,6 @@
 // A walk through a generator's latent space.
 import { html, useState, useEffect, useMemo, useRef, useCallback, useSettings, t, Head, Link, number, whole, post, json, path, attempt, announce, toast, go, thumbUrl } from "../core.js";
+import Repair from "./repair.js";
 
 const REACH = 1.6; // how far the pad goes, in radians: beyond pi / 2 it leaves its centre behind
 const MAP = 7;
@@ -39,6 +40,7 @@ function Walk({ name }) {
     </select></label>`}<//>`;
   if (trouble) return html`${head}<p class="empty" role="alert">${trouble}</p><p class="center"><button onClick=${() => open("latest")}>${t("again")}</button></p>`;
   if (!model) return html`${head}<p class="empty">${t("explore.opening")}</p>`;
+  if (model.source) return html`${head}<${Repair} name=${name} model=${model} />`;
   if (!model.latent) return html`${head}<p class="empty">${t("explore.source")}</p>`;
   return html`${head}<${Space} key=${model.step} name=${name} model=${model} />`;
 }

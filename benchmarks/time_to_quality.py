@@ -1,0 +1,279 @@
+"""Score against seconds: `auto`, recipes of the family and the tutorial's DCGAN, on one machine.
+
+    python benchmarks/time_to_quality.py                     # auto and the tutorial, 3 seeds
+    python benchmarks/time_to_quality.py auto r3gan --seeds 1 --seconds 60 300
+    python benchmarks/time_to_quality.py --table             # only docs/time-to-quality.md
+
+Seconds are of training: probes and the loader's start count, imports, packing and scoring do
+not. A recipe is told its budget and trains anew for each; the tutorial (tutorial_dcgan.py, the
+better of 0 and 2 workers) is looked at on its way. 10,000 samples (a recipe's by its averaged
+weights) against the test split, both at 32 px, by Frechet distance and KID on two feature
+networks. The tutorial makes 32 x 32 as its networks must; a recipe makes what the data are,
+brought to 32 as the real pictures are. Run nothing else beside it.
+
+Each finished (contender, seconds, seed) is a small JSON under benchmarks/results/time_to_quality
+with the hash of the code that made it; what is there by the same code is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS, PAGE = ROOT / "benchmarks/results/time_to_quality", ROOT / "docs/time-to-quality.md"
+PICTURE = ROOT / "docs/pictures/time-to-quality.svg"
+TUTORIAL, SIDE, SAMPLES = "tutorial", 32, 10_000
+FEATURES = ("classifier", "lite")
+SECONDS = (15, 30, 60, 120, 300)
+CODE = ("draws.py", "sitting.py", "build.py", "objectives/*.py", "families/*.py", "training/*.py",
+        "data/shuffle.py", "data/dataset.py", "data/augment.py")  # fmt: skip
+
+Result = dict[str, Any]
+
+
+def code_hash(contender: str) -> str:
+    """Of what a result depends on."""
+    if contender == TUTORIAL:
+        paths = [ROOT / "benchmarks" / "tutorial_dcgan.py"]
+    else:
+        here = ROOT / "src" / "ganforge"
+        own = f"recipes/{contender.replace('-', '_')}.py"
+        paths = [p for pattern in (*CODE, own) for p in sorted(here.glob(pattern))]
+    return hashlib.sha256(b"".join(p.read_bytes() for p in paths)).hexdigest()[:12]
+
+
+# -- the contenders -------------------------------------------------------------------------
+def tutorial(data: str, seconds: Sequence[int], seed: int) -> Iterator[tuple[int, Any, dict]]:
+    """(seconds, samples (N, C, 32, 32), facts) at each mark of one training."""
+    import numpy as np
+
+    from ganforge.data import open_source
+    from tutorial_dcgan import sample, train
+
+    packed = open_source(data)
+    images = np.ascontiguousarray(np.asarray(packed.images[:])[np.asarray(packed.rows)])
+    images = images[..., 0] if images.shape[-1] == 1 else images
+
+    def turns(net: Any) -> int:
+        return int(net[1].num_batches_tracked)
+
+    speed = {}
+    for workers in (0, 2):
+        _, net = next(train(images, seconds=20, workers=workers, seed=seed, at=[20]))
+        speed[workers] = turns(net) / 20
+    best = max(speed, key=lambda w: speed[w])
+    for mark, net in train(images, seconds=max(seconds), workers=best, seed=seed, at=seconds):
+        about = {"workers": best, "images": turns(net) * 64}
+        # Its forward pass in training mode moves running statistics, not what it learns.
+        yield int(mark), sample(net, SAMPLES, seed), about
+
+
+def recipe(
+    name: str, data: str, seconds: Sequence[int], seed: int, settings: dict[str, Any]
+) -> Iterator[tuple[int, Any, dict]]:
+    import ganforge
+
+    for mark in seconds:
+        place = Path(tempfile.mkdtemp(prefix="time-to-quality-"))
+        try:
+            run = ganforge.train(
+                data, name, place / "run", minutes=mark / 60, seed=seed, **settings
+            )
+            last = [r for r in run.records() if "event" not in r][-1]
+            about = {"images": last["images"], "trained": round(last["seconds"], 2)}
+            made = ganforge.load(run.path).sample(SAMPLES, seed=seed)
+            yield mark, resized(made), about
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def resized(samples: Any) -> Any:
+    """(N, C, SIDE, SIDE), each brought there as the packing brings a picture."""
+    import numpy as np
+    import torch
+
+    from ganforge.data.decode import resize
+
+    if samples.shape[2:] == (SIDE, SIDE):
+        return samples
+    levels = samples.add(1).mul(127.5).round().clamp(0, 255).byte().movedim(1, -1).numpy()
+    made = np.stack([resize(x, (SIDE, SIDE)) for x in levels])
+    return torch.from_numpy(made).movedim(-1, 1).float() / 127.5 - 1
+
+
+def judged(samples: Any, data: str) -> dict[str, dict[str, dict[str, float]]]:
+    """{features: {metric: {value, low, high, floor}}}."""
+    from ganforge.judging.protocol import score
+
+    found = {}
+    for features in FEATURES:
+        s = score(samples, data, features=features, n=SAMPLES, metrics=["frechet", "kid"],
+                  options={"size": SIDE})  # fmt: skip
+        found[features] = s["metrics"]
+    return found
+
+
+def measure(contender: str, seed: int, args: argparse.Namespace) -> None:
+    settings = {k: v for k, _, v in (s.partition("=") for s in args.set)}
+    mark = code_hash(contender)
+    label = " ".join([contender, *args.set])
+    due = [s for s in args.seconds if not _kept(label, args.data, s, seed, mark)]
+    if not due:
+        return
+    if contender == TUTORIAL:
+        found = tutorial(args.data, due, seed)
+    else:
+        from ganforge.config import parse_settings
+
+        found = recipe(contender, args.data, due, seed, parse_settings(args.set))
+    for seconds, samples, about in found:
+        result = {
+            "contender": label, "data": args.data, "seconds": seconds, "seed": seed, "code": mark,
+            "cores": len(os.sched_getaffinity(0)), **about, "scores": judged(samples, args.data),
+        }  # fmt: skip
+        print(_line(result), file=sys.stderr, flush=True)
+        if (not settings and tuple(args.features) == ("classifier", "lite")) or args.keep:
+            RESULTS.mkdir(parents=True, exist_ok=True)
+            path = RESULTS / _name(label, args.data, seconds, seed)
+            path.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _name(label: str, data: str, seconds: int, seed: int) -> str:
+    return f"{label.replace(' ', '-')}-{data}-{seconds}-{seed}.json"
+
+
+def _kept(label: str, data: str, seconds: int, seed: int, mark: str) -> bool:
+    path = RESULTS / _name(label, data, seconds, seed)
+    return path.exists() and json.loads(path.read_text())["code"] == mark
+
+
+def _line(r: Result) -> str:
+    values = ", ".join(
+        f"{f} frechet {s['frechet']['value']:.3f} kid {s['kid']['value']:.4f}"
+        for f, s in r["scores"].items()
+    )
+    return f"{r['contender']} {r['seconds']} s, seed {r['seed']}: {r['images']} images; {values}"
+
+
+# -- the page -------------------------------------------------------------------------------
+def results() -> list[Result]:
+    return [json.loads(p.read_text()) for p in sorted(RESULTS.glob("*.json"))]
+
+
+def median(rs: Sequence[Result], features: str, metric: str) -> float:
+    return statistics.median(r["scores"][features][metric]["value"] for r in rs)
+
+
+def verdicts(data: str, of: dict[tuple[str, int], list[Result]]) -> list[str]:
+    """The marks, met or missed."""
+    lines = []
+    for features in FEATURES:
+        theirs, quick, long = (of.get(k) for k in ((TUTORIAL, 300), ("auto", 15), ("auto", 300)))
+        if not (theirs and quick and long):
+            continue
+        goal, a, b = (median(rs, features, "frechet") for rs in (theirs, quick, long))
+        lines.append(
+            f"- {data}, `{features}`: the tutorial's distance after 300 s is {goal:.3g}. `auto` has "
+            f"{a:.3g} after 15 s: {'met' if a <= goal else 'missed'}. At 300 s it has {b:.3g}, "
+            f"{b / goal:.2f} of the tutorial's (mark 0.25): {'met' if b <= goal / 4 else 'missed'}."
+        )
+    return lines
+
+
+def page() -> str:
+    everything = results()
+    out = ["# Time to quality", "", "Made by `python benchmarks/time_to_quality.py`; not edited by hand.", "",
+           " ".join((__doc__ or "").split("\n\n")[2].split()), ""]  # fmt: skip
+    for data in sorted({r["data"] for r in everything}):
+        of: dict[tuple[str, int], list[Result]] = {}
+        for r in everything:
+            if r["data"] == data:
+                of.setdefault((r["contender"], r["seconds"]), []).append(r)
+        out += [f"## {data}", ""]
+        heads = [f"{f}: {m}" for f in FEATURES for m in ("Frechet", "KID")]
+        out += [f"| contender | seconds | {' | '.join(heads)} | images | seeds |",
+                "| --- " * (4 + len(heads)) + "|"]  # fmt: skip
+        for (contender, seconds), rs in sorted(of.items()):
+            cells = [f"{median(rs, f, m):.3g}" for f in FEATURES for m in ("frechet", "kid")]
+            seen = f"{statistics.median(r['images'] for r in rs):,.0f}"
+            out.append(f"| {contender} | {seconds} | {' | '.join(cells)} | {seen} | {len(rs)} |")
+        every = [r for rs in of.values() for r in rs]
+        floors = [
+            f"{f} {statistics.median(r['scores'][f]['frechet']['floor'] for r in every):.3g}"
+            for f in FEATURES
+        ]
+        out += ["", f"Medians over seeds. Real training pictures have a Frechet distance of {', '.join(floors)}.", ""]  # fmt: skip
+        out += [*verdicts(data, of), ""]
+        if PICTURE.exists():
+            out += [f"![Frechet distance against seconds](pictures/{PICTURE.name})", ""]
+    return "\n".join(out)
+
+
+def draw() -> None:
+    """The Frechet distance against seconds, both on logarithmic axes."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    rs = results()
+    figure, axes = plt.subplots(1, len(FEATURES), figsize=(9, 3.6))
+    for ax, features in zip(axes, FEATURES, strict=True):
+        for contender in sorted({r["contender"] for r in rs}):
+            at = sorted({r["seconds"] for r in rs if r["contender"] == contender})
+            rows = [
+                [r for r in rs if r["contender"] == contender and r["seconds"] == s] for s in at
+            ]
+            values = [[r["scores"][features]["frechet"]["value"] for r in row] for row in rows]
+            line = ax.loglog(at, [statistics.median(v) for v in values], "o-", label=contender)[0]
+            ax.fill_between(at, [min(v) for v in values], [max(v) for v in values],
+                            alpha=0.2, color=line.get_color())  # fmt: skip
+        ax.set(title=f"on {features} features", xlabel="seconds of training", xticks=SECONDS)
+        ax.set_xticklabels([str(s) for s in SECONDS])
+        ax.minorticks_off()
+        ax.grid(alpha=0.3)
+    axes[0].set_ylabel("Frechet distance (less is better)")
+    axes[0].legend(frameon=False)
+    figure.tight_layout()
+    figure.savefig(PICTURE, metadata={"Date": None})
+
+
+def parse() -> argparse.Namespace:
+    p = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    p.add_argument("contenders", nargs="*", default=[TUTORIAL, "auto"])
+    p.add_argument("--data", default="fashion-mnist")
+    p.add_argument("--seconds", type=int, nargs="+", default=list(SECONDS))
+    p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    p.add_argument("--features", nargs="+", default=list(FEATURES), help="only for probes")
+    p.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="probes, not kept")
+    p.add_argument("--keep", action="store_true", help="keep probes too, by their own label")
+    p.add_argument("--table", action="store_true", help="only the page")
+    return p.parse_args()
+
+
+def main() -> None:
+    global FEATURES
+    args = parse()
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    if not args.table:
+        FEATURES = tuple(args.features)
+        for seed in args.seeds:
+            for contender in args.contenders:
+                measure(contender, seed, args)
+    if tuple(args.features) == ("classifier", "lite") and results():
+        draw()
+        PAGE.write_text(page())
+
+
+if __name__ == "__main__":
+    main()
