@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganforge.data.shuffle import Order, Shuffle
 from ganforge.spec import Batch
 
 
@@ -62,6 +63,10 @@ class Dataset:
         """The samples of these numbers: real (N, C, *space) float32 in [-1, 1] (vectors as
         they are), pictures in channels-last memory; label (N,) int64 or None."""
         return Batch(self.real(indices), self.label(indices))
+
+    def shuffle(self, seed: int = 0, batch_size: int = 1) -> Order:
+        """The endless order in which batches of this size see the samples."""
+        return Shuffle(len(self), seed)
 
     def real(self, indices: np.ndarray) -> Tensor:
         """`batch(indices).real` alone."""

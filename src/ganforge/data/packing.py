@@ -175,13 +175,19 @@ class Raw(Protocol):
         ...
 
 
-def pack(raw: Raw, wish: Wish, path: Path, progress: Progress | None = None) -> None:
-    """Write the samples into a store at `path`.
+def pack(
+    raw: Raw,
+    wish: Wish,
+    path: Path,
+    progress: Progress | None = None,
+    form: Form | None = None,
+) -> None:
+    """Write the samples into a store at `path`, in the form given or else their own.
 
     Raises:
         UserError: too little room, more than half unreadable.
     """
-    form = raw.form(wish)
+    form = form or raw.form(wish)
     need = len(raw) * math.prod(form.shape) * form.dtype.itemsize
     free = shutil.disk_usage(path.parent).free
     if need > free:

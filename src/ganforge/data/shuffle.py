@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 
 from ganforge import draws
@@ -11,6 +15,12 @@ _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _CHUNK = 2048
 _ROUNDS = [np.uint64(r * 0x9E3779B97F4A7C15 % 2**64) for r in range(8)]
+
+
+class Order(Protocol):
+    """Position to sample number, a pure function."""
+
+    def at(self, start: int, count: int) -> np.ndarray: ...
 
 
 class Shuffle:
@@ -29,8 +39,6 @@ class Shuffle:
         if n < 1:
             raise ValueError(f"cannot shuffle {n} samples")
         self.n, self.seed = n, seed
-        bits = (n - 1).bit_length()
-        self._low, self._high = np.uint64(bits // 2), np.uint64(bits - bits // 2)
         self._key = np.uint64(draws.key(seed, "shuffle") % 2**64)
         self._last: tuple[int, np.ndarray] = (-1, np.zeros(0, np.int64))
 
@@ -51,22 +59,110 @@ class Shuffle:
         position = np.arange(start, start + _CHUNK, dtype=np.uint64)
         epoch, x = np.divmod(position, np.uint64(self.n))
         key = _mix(epoch * _GOLDEN + self._key)
-        x = self._permute(x, key)
-        outside = np.flatnonzero(x >= self.n)
-        while len(outside):
-            x[outside] = self._permute(x[outside], key[outside])
-            outside = outside[x[outside] >= self.n]
-        return x.astype(np.int64)
+        return permuted(x, self.n, key).astype(np.int64)
 
-    def _permute(self, x: np.ndarray, key: np.ndarray) -> np.ndarray:
-        """One bijection of [0, 2**bits) for each key."""
-        one = np.uint64(1)
-        low_mask, high_mask = (one << self._low) - one, (one << self._high) - one
-        low, high = x & low_mask, x >> self._low
-        for even, odd in zip(_ROUNDS[::2], _ROUNDS[1::2], strict=True):
-            low ^= _mix(high + key + even) & low_mask
-            high ^= _mix(low + key + odd) & high_mask
-        return (high << self._low) | low
+
+class Windowed:
+    """Every sample once per epoch, from a few shards at a time.
+
+    The shards are laid end to end in an order that is fresh each epoch, and this line is cut
+    into lanes of equal length. A batch takes as many samples from each lane, in a window of
+    which they are shuffled; the lanes' places in the batch are fixed, so that each of several
+    processes, which holds a part of every batch, reads only the shards of its own lanes.
+    An epoch ends where every lane has ended, in the middle of a batch or not.
+    Like `Shuffle` a pure function of the position: there is nothing to store. Where the lanes
+    do not divide n, fewer samples than lanes are left out of an epoch, others in each.
+
+    Args:
+        counts: how many samples each shard has.
+        seed: which order; equal seeds give equal orders.
+        batch_size: of how many positions a batch has.
+        lanes: how many at most; as many as divide the batch.
+        span: length of the window, in shards of the largest size.
+    """
+
+    def __init__(
+        self,
+        counts: Sequence[int],
+        seed: int = 0,
+        batch_size: int = 1,
+        lanes: int = 8,
+        span: int = 2,
+    ) -> None:
+        self.counts = np.asarray(counts, np.int64)
+        self.n, self.seed, self.batch_size = int(self.counts.sum()), seed, batch_size
+        if self.n < 1:
+            raise ValueError(f"cannot shuffle {self.n} samples")
+        self.lanes = math.gcd(batch_size, lanes)
+        while self.lanes > max(1, len(self.counts) // 2):
+            self.lanes //= 2
+        self.width = batch_size // self.lanes
+        self.length = self.n // self.lanes
+        self.window = min(self.length, span * int(self.counts.max()))
+        self._starts = np.cumsum(self.counts) - self.counts
+        self._key = np.uint64(draws.key(seed, "windowed") % 2**64)
+        self._lines: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def at(self, start: int, count: int) -> np.ndarray:
+        """The sample numbers at positions start, ..., start + count - 1: (count,) int64."""
+        step, b = np.divmod(np.arange(start, start + count), self.batch_size)
+        lane = b // self.width
+        epoch, t = np.divmod(step * self.width + b % self.width, self.length)
+        block, x = np.divmod(t, self.window)
+        sizes = np.minimum(self.window, self.length - block * self.window)
+        key = _mix(epoch.astype(np.uint64) * _GOLDEN + self._key)
+        key = _mix(key + (block * self.lanes + lane + 1).astype(np.uint64) * _GOLDEN)
+        for size in np.unique(sizes):
+            these = sizes == size
+            x[these] = permuted(x[these].astype(np.uint64), int(size), key[these])
+        place, found = lane * self.length + block * self.window + x, np.empty(count, np.int64)
+        for e in np.unique(epoch):
+            order, ends = self._line(int(e))
+            these = epoch == e
+            nth = np.searchsorted(ends, place[these], "right")
+            shard = order[nth]
+            found[these] = self._starts[shard] + place[these] - ends[nth] + self.counts[shard]
+        return found
+
+    def ahead(self, start: int, count: int) -> np.ndarray:
+        """Samples of these positions' lanes a window later: what to have at hand by then."""
+        return self.at(start + -(-self.window // self.width) * self.batch_size, count)
+
+    def _line(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The shards in the epoch's order, and where each ends on the line."""
+        if epoch not in self._lines:
+            k = len(self.counts)
+            key = _mix(np.full(k, epoch, np.uint64) * _GOLDEN + self._key + np.uint64(1))
+            order = permuted(np.arange(k, dtype=np.uint64), k, key).astype(np.int64)
+            self._lines = {e: v for e, v in self._lines.items() if e >= epoch - 2}
+            self._lines[epoch] = order, np.cumsum(self.counts[order])
+        return self._lines[epoch]
+
+
+def permuted(x: np.ndarray, n: int, key: np.ndarray) -> np.ndarray:
+    """A permutation of [0, n) for each key, at x (uint64): walked again while it lands
+    outside."""
+    bits = (n - 1).bit_length()
+    low, high = np.uint64(bits // 2), np.uint64(bits - bits // 2)
+    x = _feistel(x, key, low, high)
+    outside = np.flatnonzero(x >= n)
+    while len(outside):
+        x[outside] = _feistel(x[outside], key[outside], low, high)
+        outside = outside[x[outside] >= n]
+    return x
+
+
+def _feistel(
+    x: np.ndarray, key: np.ndarray, low_bits: np.uint64, high_bits: np.uint64
+) -> np.ndarray:
+    """One bijection of [0, 2**(low_bits + high_bits)) for each key."""
+    one = np.uint64(1)
+    low_mask, high_mask = (one << low_bits) - one, (one << high_bits) - one
+    low, high = x & low_mask, x >> low_bits
+    for even, odd in zip(_ROUNDS[::2], _ROUNDS[1::2], strict=True):
+        low ^= _mix(high + key + even) & low_mask
+        high ^= _mix(low + key + odd) & high_mask
+    return (high << low_bits) | low
 
 
 def _mix(x: np.ndarray) -> np.ndarray:

@@ -31,6 +31,7 @@ from ganforge.data.soundfiles import is_sound, sound_samples
 from ganforge.data.sourced import HALVES, Degraded, Halves, Unpaired, partners
 from ganforge.data.spectrogram import VIEWS, Spectrograms, statistics
 from ganforge.data.store import FORMAT, TEST, TRAIN, Store, cache_folder, cached
+from ganforge.data.streamed import is_url, open_streamed
 from ganforge.errors import UserError
 
 SPLITS = ("train", "test", "all")
@@ -77,7 +78,8 @@ def open_source(
 
     Args:
         source: text `NAME[:CLASS[,CLASS]][@train|test|all]`, where NAME is a known set, a
-            folder, an archive or a file; or an array (N, ...), or (array, labels).
+            folder, an archive or a file; or shards at a URL, see `ganforge.data.streamed`;
+            or an array (N, ...), or (array, labels).
         size: of pictures, 64, "64x48" or (H, W); chosen from the data where None (see
             `ganforge.data.picturefiles.choose_size`).
         channels: chosen from the data where None.
@@ -160,6 +162,10 @@ def _open(
     """The samples, and what gives the names of all in the store (None where they have none)."""
     wish = replace(wished(size, channels, layout, range), samples=samples, rate=rate, slices=slices)
     folder = cache_folder(cache)
+    if isinstance(source, str) and is_url(source):
+        return open_streamed(
+            source, wish, split, check_holdout(holdout), folder, progress
+        ), _nameless
     address, found = find(source, split, data_root, folder)
     if found.identity is None:
         store = pack_nameless(found.open(), wish, folder, progress)
@@ -176,6 +182,10 @@ def _open(
         return None if read is None else [n for n in read if n not in broken]
 
     return data, names
+
+
+def _nameless() -> None:
+    raise UserError("inputs= pairs data on this machine, not a stream; use --set degrade=...")
 
 
 def _doubled(size: int | str | Sequence[int] | None) -> tuple[int, int]:
@@ -243,6 +253,8 @@ def locate(place: str, data_root: Path | None, cache: Path) -> Located:
     """
     if place in NAMES:
         return locate_named(place, data_root, cache)
+    if is_url(place):
+        raise UserError(f"{place} is a stream: see it with 'ganforge train URL --dry-run'")
     if not _exists(place):
         raise UserError(
             f"{place[:200]!r} does not exist and is no known set; give a folder, an archive, a .npy, "

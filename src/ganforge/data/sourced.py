@@ -22,6 +22,7 @@ from torch import Tensor
 from ganforge import draws
 from ganforge.data.dataset import Dataset
 from ganforge.data.degrade import Degradation
+from ganforge.data.shuffle import Order
 from ganforge.errors import UserError
 from ganforge.spec import Batch
 
@@ -58,6 +59,9 @@ class Sourced(Dataset, ABC):
             with draws.keyed(0, "source", torch.as_tensor(indices)):
                 source = self.sources(indices, real)
         return Batch(real, self.label(indices), source)
+
+    def shuffle(self, seed: int = 0, batch_size: int = 1) -> Order:
+        return self.target.shuffle(seed, batch_size)
 
     @abstractmethod
     def sources(self, indices: np.ndarray, real: Tensor) -> Tensor:

@@ -261,7 +261,7 @@ def cached(folder: Path, key: str, pack: Callable[[Path], None]) -> Store:
     with contextlib.suppress(Damaged):
         return Store(path)
     try:
-        with _alone(path):
+        with alone(path):
             with contextlib.suppress(Damaged):
                 return Store(path)  # another process packed it while we waited
             for left in folder.glob(f".{path.name}.*.tmp"):
@@ -284,7 +284,7 @@ def cached(folder: Path, key: str, pack: Callable[[Path], None]) -> Store:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
     with open(path.with_name(f".{path.name}.lock"), "a") as lock:
         with contextlib.suppress(OSError):  # some network file systems have no locks
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganforge.data import Dataset, Shuffle
+from ganforge.data import Dataset
 from ganforge.errors import UserError
 from ganforge.spec import Ask, Batch
 
@@ -43,7 +43,7 @@ class Rows:
     def __init__(self, dataset: Dataset, n: int | None = None, seed: int = 0) -> None:
         self.dataset, self.shape = dataset, tuple(dataset.shape)
         self.n = len(dataset) if n is None else min(n, len(dataset))
-        self.shuffle = Shuffle(len(dataset), seed)
+        self.shuffle = dataset.shuffle(seed)
         self.key = f"{dataset.fingerprint}-{seed}" if dataset.fingerprint else None
 
     def __len__(self) -> int:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ganforge import draws
-from ganforge.data import Shuffle
+from ganforge.data.shuffle import Order, Shuffle
 from ganforge.objectives.objective import Objective, Player, Terms
 from ganforge.spec import Batch
 from ganforge.training.distributed import World, average, average_gradients, broadcast
@@ -91,7 +91,7 @@ class Trainer:
         self.warmup = warmup
         self.world = world or World()
         self.players = objective.movers()
-        self.shuffle = Shuffle(len(data), seed)
+        self.shuffle = order(data, seed, batch_size)
         sampled = nn.ModuleDict({k: nets[k] for k in objective.sampled})
         self.ema = Ema(sampled, ema, ema_ramp)
         self.step = self.images = self.drawn = 0
@@ -231,6 +231,12 @@ class Trainer:
             o.load_state_dict({"state": state, "param_groups": o.state_dict()["param_groups"]})
         self.step, self.images = int(numbers["step"]), int(numbers["images"])
         self.drawn, self.rate_scale = int(numbers["drawn"]), float(numbers["rate_scale"])
+
+
+def order(data: Source, seed: int, batch_size: int) -> Order:
+    """The data's own order where they have one, else any sample may follow any."""
+    own = getattr(data, "shuffle", None)
+    return Shuffle(len(data), seed) if own is None else own(seed, batch_size)
 
 
 def owned(nets: nn.ModuleDict, player: Player) -> list[nn.Parameter]:
