@@ -96,3 +96,25 @@ def test_the_command_of_each_picture_plans(name):
     settings = {k[2:]: int(v) for k, v in options.items() if k in ("--width", "--images", "--size")}
     config, _, _ = plan("fashion-mnist-mini", options["--recipe"], settings=settings)
     assert config.images == settings["images"]
+
+
+def test_the_page_of_time_to_quality_is_what_the_results_say():
+    bench = load("time_to_quality")
+    assert bench.PAGE.read_text() == bench.page()
+    assert bench.PICTURE.exists()
+
+
+def test_marks_of_time_to_quality_are_the_issues_own():
+    bench = load("time_to_quality")
+
+    def at(value):
+        return [{"scores": {f: {"frechet": {"value": value}} for f in bench.FEATURES}}]
+
+    def said(quick, long):
+        of = {("tutorial", 300): at(16.0), ("auto", 15): at(quick), ("auto", 300): at(long)}
+        return [
+            ("met" in line.split("At 300")[0], "): met" in line) for line in bench.verdicts("x", of)
+        ]
+
+    assert said(16.0, 4.0) == [(True, True)] * 2
+    assert said(16.1, 4.1) == [(False, False)] * 2

@@ -1,0 +1,109 @@
+"""The pictures of docs/studio.md: each page of the studio, in a real browser.
+
+    ganforge train --recipe infogan --width 24 --minutes 3 --run shots/codes
+    ganforge train --minutes 2 --run shots/garments
+    ganforge train --recipe denoise --minutes 4 --run shots/denoise
+    python examples/studio_pictures.py shots PICTURE.png docs/pictures/studio
+
+PICTURE.png is given to the restorer. Chromium has to be installed, for the Chinese page with a
+font that has its signs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from ganforge.studio.server import Server, create_app, listen
+
+WIDE, PHONE = {"width": 1200, "height": 860}, {"width": 390, "height": 844}
+
+
+def shot(page: Page, out: Path, name: str) -> None:
+    """A picture of what is in view, in 64 colours, which a page's flat areas bear well."""
+    page.wait_for_timeout(700)  # pictures fade in
+    path = out / f"{name}.png"
+    page.screenshot(path=path)
+    with Image.open(path) as im:
+        im.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(f"{path}: {path.stat().st_size // 1000} kB", file=sys.stderr)
+
+
+def opened(browser: Browser, view: dict, dark: bool = False, language: str = "en-US") -> Page:
+    context = browser.new_context(
+        viewport=view,  # type: ignore[arg-type]
+        locale=language,
+        color_scheme="dark" if dark else "light",
+        reduced_motion="reduce",
+    )
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    return page
+
+
+def take(browser: Browser, home: str, picture: Path, out: Path) -> None:
+    page = opened(browser, WIDE)
+    page.goto(home)
+    page.locator(".runcard").first.wait_for()
+    shot(page, out, "runs")
+    page.goto(f"{home}/run/garments")
+    page.locator(".picture img").wait_for()
+    shot(page, out, "run")
+
+    page.goto(f"{home}/explore/codes")
+    page.locator(".pad img").wait_for()
+    page.get_by_role("button", name="Pin it").click()
+    page.get_by_role("button", name="Elsewhere").click()
+    page.wait_for_timeout(500)
+    page.get_by_role("button", name="Pin it").click()
+    shot(page, out, "explore")
+
+    page.goto(f"{home}/explore/denoise")
+    page.get_by_label("Drop a picture here").set_input_files(picture)
+    page.get_by_alt_text("Before").wait_for()
+    shot(page, out, "repair")
+
+    page = opened(browser, WIDE, dark=True)
+    page.goto(f"{home}/lab")
+    page.locator("canvas").first.wait_for()
+    page.get_by_role("button", name="Play").first.click()
+    page.wait_for_timeout(12_000)
+    shot(page, out, "lab-dark")
+
+    page = opened(browser, PHONE, language="zh-CN")
+    page.goto(f"{home}/run/garments")
+    page.locator(".picture img").wait_for()
+    shot(page, out, "phone-chinese")
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    p.add_argument("runs", type=Path)
+    p.add_argument("picture", type=Path)
+    p.add_argument("out", type=Path)
+    args = p.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    listening = listen("127.0.0.1", 0)
+    server = Server(create_app(args.runs))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    with sync_playwright() as play, tempfile.TemporaryDirectory() as profile:
+        browser = play.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", f"--data-path={profile}"],
+        )
+        take(browser, f"http://127.0.0.1:{listening.getsockname()[1]}", args.picture, args.out)
+        browser.close()
+    server.should_exit = True
+    thread.join(10)
+
+
+if __name__ == "__main__":
+    main()
