@@ -181,13 +181,30 @@ def verdicts(data: str, of: dict[tuple[str, int], list[Result]]) -> list[str]:
         theirs, quick, long = (of.get(k) for k in ((TUTORIAL, 300), ("auto", 15), ("auto", 300)))
         if not (theirs and quick and long):
             continue
+        seeds = min(map(len, (theirs, quick, long)))
+
+        def said(reached: bool, seeds: int = seeds) -> str:
+            return (
+                "met"
+                if reached and seeds >= 3
+                else "missed"
+                if seeds >= 3
+                else f"open, {'below' if reached else 'above'} with {seeds} of 3 seeds"
+            )
+
         goal, a, b = (median(rs, features, "frechet") for rs in (theirs, quick, long))
         lines.append(
             f"- {data}, `{features}`: the tutorial's distance after 300 s is {goal:.3g}. `auto` has "
-            f"{a:.3g} after 15 s: {'met' if a <= goal else 'missed'}. At 300 s it has {b:.3g}, "
-            f"{b / goal:.2f} of the tutorial's (mark 0.25): {'met' if b <= goal / 4 else 'missed'}."
+            f"{a:.3g} after 15 s: {said(a <= goal)}. At 300 s it has {b:.3g}, "
+            f"{b / goal:.2f} of the tutorial's (mark 0.25): {said(b <= goal / 4)}."
         )
     return lines
+
+
+FOUND = """What was found: while seed 0 was measured, tests ran beside it on the same two cores: during
+`auto`'s 60 and 300 s and the tutorial's 60 and 300 s. So these are not what the machine can do, and
+the nearness of `auto` at 15 s to the tutorial at 300 s is flattered: in another, quieter training of
+the same seed the tutorial drew 78,976 images in its 300 s and had 16.1 on `classifier`."""
 
 
 def page() -> str:
@@ -214,8 +231,9 @@ def page() -> str:
         ]
         out += ["", f"Medians over seeds. Real training pictures have a Frechet distance of {', '.join(floors)}.", ""]  # fmt: skip
         out += [*verdicts(data, of), ""]
-        if PICTURE.exists():
-            out += [f"![Frechet distance against seconds](pictures/{PICTURE.name})", ""]
+    if PICTURE.exists():
+        out += [f"![Frechet distance against seconds](pictures/{PICTURE.name})", ""]
+    out += [" ".join(FOUND.split()), ""]
     return "\n".join(out)
 
 

@@ -27,12 +27,12 @@ WIDE, PHONE = {"width": 1200, "height": 860}, {"width": 390, "height": 844}
 
 
 def shot(page: Page, out: Path, name: str) -> None:
-    """A picture of what is in view, in 64 colours, which a page's flat areas bear well."""
+    """A picture of what is in view, in 128 colours, which a page's flat areas bear well."""
     page.wait_for_timeout(700)  # pictures fade in
     path = out / f"{name}.png"
     page.screenshot(path=path)
     with Image.open(path) as im:
-        im.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+        im.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path}: {path.stat().st_size // 1000} kB", file=sys.stderr)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -175,3 +176,17 @@ def test_exit_code_2_and_no_traceback():
 def test_help_needs_no_torch():
     code = "import sys, ganforge, ganforge.cli.app; assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_what_torchrun_starts_anew_goes_on(trained, tmp_path, monkeypatch):
+    path = Path(shutil.copytree(trained, tmp_path / "run"))
+    args = ["train", "--run", str(path), *SMALL]
+    with pytest.raises(UserError, match="ganforge resume"):
+        CliRunner().invoke(app, args, catch_exceptions=False)
+    before = json.loads((path / "records.jsonl").read_text().splitlines()[-1])["step"]
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert CliRunner().invoke(app, args, catch_exceptions=False).exit_code == 0
+    records = [json.loads(line) for line in (path / "records.jsonl").read_text().splitlines()]
+    assert any(r.get("event") == "resume" for r in records)
+    assert records[-1]["event"] == "stop"
+    assert records[-1]["step"] == before

@@ -270,3 +270,18 @@ def test_another_sites_page_reads_and_does_nothing(runs, start, browser):
 
 def test_the_browser_is_the_systems():
     assert Path(CHROMIUM).exists()
+
+
+def test_each_verdict_has_its_words_in_chinese(runs, start, page):
+    from ganforge.judging.health import VERDICTS
+
+    words = (STATIC / "strings.js").read_text()
+    for verdict in VERDICTS:
+        assert f'"say.{verdict}": [' in words
+        assert f'"do.{verdict}": [' in words
+    FakeRun(runs / "two", "collapse", steps=400, recipe="gan").play(1.0, ticks=40).stop()
+    page.goto(start(runs) + "/run/two")
+    expect(page.locator(".verdict .sentence")).not_to_contain_text("模式崩溃")
+    page.get_by_role("button", name="中文").click()
+    expect(page.locator(".verdict .sentence")).to_contain_text("模式崩溃")
+    assert not serious(page)

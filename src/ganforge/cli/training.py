@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -90,6 +91,9 @@ def train(
              "width": width, "seed": seed, "device": device, "size": size, "channels": channels,
              "layout": layout, "range": range_, "holdout": holdout,
              "data_root": None if data_root is None else str(data_root)}  # fmt: skip
+    if run is not None and (run / "config.yaml").exists() and restarted():
+        resume(run, recipe=recipe, stop_when_converged=stop_when_converged, json=json)
+        return
     if run is not None:
         need_free_run(run)
     config, dataset, own = api.plan(
@@ -106,6 +110,11 @@ def train(
             stop_when_converged=stop_when_converged,
         )  # fmt: skip
     finish(done, json)
+
+
+def restarted() -> bool:
+    """Whether torchrun has started this command anew after a process was lost."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
 @app.command()

@@ -93,8 +93,8 @@ class ArraySamples:
         return self.shape[0]
 
     def form(self, wish: Wish) -> Form:
-        wish.silent(self.name)
         axes = self._axes(wish)
+        wish.silent(self.name, waves="T" in axes)
         sizes = dict(zip(axes, self.shape, strict=True))
         channels, wanted = sizes.get("C", 1), wish.channels or sizes.get("C", 1)
         if axes == "NC":

@@ -44,11 +44,19 @@ class Wish:
     rate: int | None = None
     slices: bool = True
 
-    def silent(self, name: str) -> None:
-        """Raises: UserError: something is asked that only sounds have."""
-        if self.samples or self.rate or not self.slices:
-            asked = "samples" if self.samples else "rate" if self.rate else "slices"
-            raise UserError(f"{asked} is for sound files; {name} has none: drop it")
+    def silent(self, name: str, waves: bool = False) -> None:
+        """Raises: UserError: something is asked that only sounds have.
+
+        Args:
+            waves: it is an array of waves, whose rate the user has to say.
+        """
+        asked = {
+            "samples": self.samples,
+            "rate": self.rate and not waves,
+            "slices": not self.slices,
+        }
+        for option in (k for k, v in asked.items() if v):
+            raise UserError(f"{option} is for sound files; {name} has none: drop it")
 
 
 class Form(NamedTuple):

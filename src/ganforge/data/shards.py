@@ -118,7 +118,7 @@ def _label(data: bytes, name: str) -> int | None:
 
 def _array(data: bytes) -> np.ndarray:
     try:
-        return np.load(io.BytesIO(data), allow_pickle=False)
+        return np.load(io.BytesIO(data))  # by default without objects
     except ValueError as e:
         raise Broken(str(e)[:120]) from None
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ganforge.generator import Generator
 
 MOST_PIXELS = 1 << 21
-"""Of a picture: about a minute of a small network on one core."""
+"""Of a result: about a minute of a small network on one core."""
 
 
 def repaired(generator: Generator, data: bytes, damage: bool) -> dict[str, Any]:
@@ -32,14 +32,17 @@ def repaired(generator: Generator, data: bytes, damage: bool) -> dict[str, Any]:
     from ganforge.data.decode import Broken, look
     from ganforge.export.applying import Applier, image, side_by_side, transformed
 
+    applier = Applier(generator, damage=damage)
+    known = applier.degradation
+    grows = 1 if known is None or damage else known.factor
     try:
-        height, width = look(data, "picture").size
+        height, width = (s * grows for s in look(data, "picture").size)
         if height * width > MOST_PIXELS:
             raise Problem(
-                413, "Picture too large", f"{width} x {height} pixels; the page takes up to "
-                f"{MOST_PIXELS:,}, ganforge apply any size"
+                413, "Picture too large", f"it would become {width} x {height} pixels; the page "
+                f"makes up to {MOST_PIXELS:,}, ganforge apply any size"
             )  # fmt: skip
-        saw, made = transformed(Applier(generator, damage=damage), data, "picture")
+        saw, made = transformed(applier, data, "picture")
     except Broken as e:
         raise Problem(415, "Not a picture", f"{e}; drop a PNG, JPEG, WebP or the like") from None
     except UserError as e:

@@ -16,7 +16,8 @@ export default function Repair({ name, model }) {
       const answer = await attempt(async () => (await post(`/api/upload/${path(name)}?step=${model.step}&damage=${damage}`, file, { raw: true })).json());
       if (mine !== turn.current) return;
       setBusy(false);
-      if (answer) { setFound(answer); announce(t("repair.done")); }
+      setFound(answer ?? null); // never the last picture's under this one's name
+      if (answer) announce(t("repair.done"));
     })();
   }, [file, damage, model.step]);
   const take = (files) => { if (files?.length) setFile(files[0]); };

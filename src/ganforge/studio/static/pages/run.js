@@ -89,7 +89,9 @@ export default function Run({ name }) {
 function Health({ health }) {
   return html`<section class=${"card verdict " + manner(health?.verdict)} aria-labelledby="health">
     <div class="row"><h2 id="health">${t("health")}</h2>${health && html`<${Verdict} health=${health} />`}</div>
-    ${health ? html`<div lang="en"><p class="sentence">${health.sentence}</p>
+    ${health && known("say." + health.verdict) && document.documentElement.lang.startsWith("zh") ? html`<p class="sentence">${t("say." + health.verdict)}</p>
+      <p class="remedy">${t("remedy")} ${t("do." + health.verdict)}</p><p class="sub" lang="en">${health.sentence} ${health.remedy}</p>`
+    : health ? html`<div lang="en"><p class="sentence">${health.sentence}</p>
       ${health.remedy && html`<p class="remedy"><span lang="">${t("remedy")}</span> ${health.remedy}</p>`}</div>` : html`<p class="remedy">${t("health.none")}</p>`}
   </section>`;
 }
