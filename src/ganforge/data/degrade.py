@@ -63,12 +63,22 @@ class Degradation:
     grey: bool = False
 
     def content(self) -> dict[str, str]:
-        """The digest of the mask's file, if it is one: what its name does not say."""
+        """The digest of the mask's file, if it is one: what its name does not say.
+
+        Raises:
+            UserError: it cannot be read.
+        """
         kinds = [p.split(":")[1:2] for p in self.text.split("+") if p.strip().startswith("mask:")]
         files = [Path(k) for k, *_ in kinds if k not in _HOLES]
         if not files:
             return {}
-        return {"mask": hashlib.blake2b(files[0].read_bytes(), digest_size=16).hexdigest()}
+        try:
+            content = files[0].read_bytes()
+        except OSError as e:
+            raise UserError(
+                f"the mask {files[0]} cannot be read ({e}); give a picture file"
+            ) from None
+        return {"mask": hashlib.blake2b(content, digest_size=16).hexdigest()}
 
     @property
     def fills(self) -> bool:
