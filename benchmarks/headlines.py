@@ -239,6 +239,16 @@ def by_class(recipe: str, images: int, **settings: Any) -> Callable[[str, int], 
     return measure
 
 
+FAST: dict[str, Any] = {
+    "batch_size": 32,
+    "lr": 1e-3,
+    "lr.G": 2e-3,
+    "betas": (0.5, 0.99),
+    "d_norm": None,
+}
+"""For minutes of one core: at the papers' 2e-4 and batches of 64, 48,000 MNIST digits leave
+`cgan` at an agreement of 0.16, with these at 0.88."""
+
 AGREEMENT = {"mnist": 0.95, "fashion-mnist": 0.8, MINI: 0.8}
 
 
@@ -270,7 +280,7 @@ def wgan_gp(data: str, seed: int) -> Numbers:
     from ganforge import draws
     from ganforge.objectives.terms import interpolated_slopes
 
-    play = Play("wgan-gp", data, seed, width=16).train(48_000)
+    play = Play("wgan-gp", data, seed, width=16, batch_size=32, lr=5e-4).train(240_000)
     norms = []
     for i in range(8):
         index = torch.arange(64 * i, 64 * (i + 1))
@@ -309,7 +319,7 @@ def ebgan(data: str, seed: int) -> Numbers:
 
     import torch
 
-    play = Play("ebgan", data, seed, width=16).train(24_000)
+    play = Play("ebgan", data, seed, width=16).train(64_000)
     margin = 10 * math.sqrt(math.prod(play.data.shape) / 784)
     d = play.nets["D"]
     with torch.no_grad():
@@ -430,12 +440,14 @@ HEADLINES = {
         ),
         Headline(
             "cgan", ("cgan",), "Makes the class that it was asked for", CLASS_MARK,
-            "28 px, width 24, 48,000 images", by_class("cgan", 48_000, width=24), made_as_asked,
+            "28 px, width 24, 160,000 images, batch 32, rates 1e-3 and 2e-3, no norm in D",
+            by_class("cgan", 160_000, width=24, **FAST), made_as_asked,
             ("mnist", "fashion-mnist"),
         ),
         Headline(
             "acgan", ("acgan",), "Makes the class that it was asked for", CLASS_MARK,
-            "28 px, width 24, 48,000 images", by_class("acgan", 48_000, width=24), made_as_asked,
+            "28 px, width 24, 160,000 images, batch 32, rates 1e-3 and 2e-3, no norm in D",
+            by_class("acgan", 160_000, width=24, **FAST), made_as_asked,
             ("mnist", "fashion-mnist"),
         ),
         Headline(
@@ -451,7 +463,8 @@ HEADLINES = {
         ),
         Headline(
             "wgan-gp", ("wgan-gp",), "The critic's gradient norms lie near 1",
-            "mean norm 0.8 to 1.2 between reals and forgeries", "28 px, width 16, 48,000 images",
+            "mean norm 0.8 to 1.2 between reals and forgeries",
+            "28 px, width 16, 240,000 images, batch 32, rate 5e-4",
             wgan_gp, lambda rs, data: (0.8 <= average(rs, "norm") <= 1.2, each(rs, "norm")),
             found={
                 MINI: "150 moves of G are few, and the samples are poor (KID 2.8). A critic that "
@@ -467,7 +480,7 @@ HEADLINES = {
         Headline(
             "ebgan", ("ebgan",), "Energies lie on the right side of the margin",
             "95 % of real test images below it, forgeries above reals",
-            "28 px, width 16, 24,000 images", ebgan, right_side,
+            "28 px, width 16, 64,000 images", ebgan, right_side,
         ),
         Headline(
             "lsgan", ("lsgan", "gan"), "Trains without batch norm in D",
