@@ -63,7 +63,9 @@ class Config(BaseModel):
     terms: dict[str, float] = {}
     latent: LatentConfig = Field(default_factory=lambda: LatentConfig.model_validate({}))
     conditioning: Literal["none", "concat", "projection"] = "none"
-    augment: str = Field("", description="what D sees is changed by: color,translation,cutout,flip")
+    augment: str = Field(
+        "", description="what D sees is changed by: color,translation,cutout,flip,affine,noise"
+    )
     augment_p: float = Field(1.0, ge=0, le=1)
 
     pairs: bool = Field(False, description="D sees each sample together with its source")

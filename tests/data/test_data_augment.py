@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from ganforge import draws
 from ganforge.data.augment import KINDS, Augment, Augmented, _Move
@@ -83,6 +84,28 @@ def test_flip_is_of_columns() -> None:
     flipped = (y == x.flip(-1)).flatten(1).all(1)
     assert ((y == x).flatten(1).all(1) ^ flipped).all()
     assert 150 < flipped.sum() < 250
+
+
+@pytest.mark.parametrize("shape", [(5, 1, 16, 16), (5, 3, 9, 14), (5, 2, 1, 6)])
+def test_affine_is_a_linear_map_of_the_plane(shape: tuple[int, ...]) -> None:
+    """Against PyTorch's own sampling of a picture, whose second derivative it lacks."""
+    x = samples(*shape)
+    with draws.keyed(0, "test", torch.arange(5)):
+        draws.uniform(5, 1)
+        u = 2 * draws.uniform(5, 6) - 1
+    turn = u[:, 0] * torch.pi / 6
+    wide, tall = (u[:, 1] / 4).exp(), (u[:, 2] / 4).exp()
+    row0 = torch.stack([turn.cos() * wide, 0.3 * u[:, 3] - turn.sin() * tall, 0.15 * u[:, 4]], 1)
+    row1 = torch.stack([turn.sin() * wide, turn.cos() * tall, 0.15 * u[:, 5]], 1)
+    grid = F.affine_grid(torch.stack([row0, row1], 1), list(shape), align_corners=False)
+    expected = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    assert torch.allclose(changed("affine", x), expected, atol=1e-4)
+
+
+def test_noise_has_a_quarter_of_the_range() -> None:
+    y = changed("noise", torch.zeros(500, 2, 8, 8))
+    assert y.std().item() == pytest.approx(0.5, abs=0.01)
+    assert y.mean().item() == pytest.approx(0, abs=0.01)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])

@@ -12,6 +12,7 @@ penalty on D's gradient may be taken with respect to the sample before the chang
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -102,18 +103,61 @@ def _flip(x: Tensor, on: Tensor) -> Tensor:
     return torch.where(_over((u < 0.5) & on.bool(), x), x.flip(-1), x)
 
 
+def _affine(x: Tensor, on: Tensor) -> Tensor:
+    """Rotated by up to 30 degrees, each side stretched by up to e^0.25, sheared by up to 0.3 and
+    moved by up to 0.075 of a side, the edge's values moving in; pictures. Bilinear."""
+    u = (2 * draws.uniform(len(x), 6, device=x.device) - 1) * on[:, None]
+    if x.dim() != 4:
+        return x
+    n, c, h, w = x.shape
+    cos, sin = (u[:, 0] * math.pi / 6).cos(), (u[:, 0] * math.pi / 6).sin()
+    wide, tall, shear = (0.25 * u[:, 1]).exp(), (0.25 * u[:, 2]).exp(), 0.3 * u[:, 3]
+    # Where each pixel comes from, sides from -1 to 1; then in pixels.
+    y = ((torch.arange(h, device=x.device) + 0.5) * (2 / h) - 1)[None, :, None]
+    z = ((torch.arange(w, device=x.device) + 0.5) * (2 / w) - 1)[None, None, :]
+
+    def source(by_z: Tensor, by_y: Tensor, shift: Tensor, side: int) -> tuple[Tensor, Tensor]:
+        at = (_over(by_z, y) * z + _over(by_y, y) * y + _over(0.15 * shift, y) + 1) * (side / 2)
+        at = (at - 0.5).clamp(0, side - 1)
+        low = at.floor().clamp(max=max(0, side - 2))
+        return low.long(), at - low
+
+    left, over = source(cos * wide, shear - sin * tall, u[:, 4], w)
+    top, down = source(sin * wide, cos * tall, u[:, 5], h)
+    flat, found = x.flatten(2), x.new_zeros(())
+    for i in range(min(2, h)):
+        for j in range(min(2, w)):
+            share = (down if i else 1 - down) * (over if j else 1 - over)
+            place = ((top + i) * w + left + j).flatten(1)[:, None].expand(n, c, h * w)
+            found = found + flat.gather(2, place) * share.flatten(1)[:, None].to(x.dtype)
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    return found.view(x.shape).contiguous(
+        memory_format=torch.channels_last if last else torch.contiguous_format
+    )
+
+
+def _noise(x: Tensor, on: Tensor) -> Tensor:
+    """Gaussian noise of a quarter of the range (Sonderby et al. 2016, arXiv 1610.04490): no
+    message between G and D, nor any difference, is too faint for it to hide."""
+    noise = draws.normal(len(x), *x.shape[1:], device=x.device)
+    return x if x.dim() < 3 else x + _over(0.5 * on, x) * noise.to(x.dtype)
+
+
 _KINDS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "color": _color,
     "translation": _translation,
     "cutout": _cutout,
     "flip": _flip,
+    "affine": _affine,
+    "noise": _noise,
 }
 KINDS = tuple(_KINDS)
 
 
 class Augment(nn.Module):
     """A chain of random changes of (N, C, *space) samples, each kind on each sample with
-    probability `p`. Vectors pass unchanged, sound is moved and cut only.
+    probability `p`. Vectors pass unchanged; sound is moved, cut and
+    made noisy only.
 
     Args:
         kinds: of `KINDS`, joined by commas; applied in that order.
