@@ -214,7 +214,8 @@ def do(job: Job, folder: Path, threads: int | None = None) -> dict[str, Any]:
     if threads:
         torch.set_num_threads(threads)
     path = folder / "runs" / job.name
-    if (path / "config.yaml").exists():
+    begun, busy = (path / "config.yaml").exists(), time.process_time()
+    if begun:
         run = api.resume(path)
     else:
         shutil.rmtree(path, ignore_errors=True)
@@ -222,6 +223,7 @@ def do(job: Job, folder: Path, threads: int | None = None) -> dict[str, Any]:
             job.data, job.recipe, path, settings=job.settings, seed=job.seed,
             minutes=job.minutes, images=job.images, **job.options,
         )  # fmt: skip
+    busy = time.process_time() - busy
     assert run.outcome is not None
     if run.outcome.reason.startswith("SIG"):
         raise UserError("stopped by a signal; the same command goes on from here")
@@ -240,6 +242,9 @@ def do(job: Job, folder: Path, threads: int | None = None) -> dict[str, Any]:
         "step": records[-1]["step"],
         "images_seen": records[-1]["images"],
         "seconds": records[-1]["seconds"],
+        "threads": torch.get_num_threads(),
+        # What the machine really gave; unknown where an earlier sitting's is not counted.
+        "cpu_seconds": None if begun else round(busy, 1),
         "speed": _speed(records),
         "memory_mib": round(_peak_memory() / 2**20),
         "curve": [
