@@ -188,3 +188,42 @@ def test_every_recipe_of_the_comparison_plans():
         config, data, _ = plan("fashion-mnist-mini", name, settings=settings | {"size": bench.SIZE})
         assert data.shape[1:] == (32, 32)
         assert config.recipe == name
+
+
+def test_the_table_of_health_is_what_the_results_say():
+    health = load("health")
+    text = health.PAGE.read_text()
+    assert health.page(text) == text
+
+
+def test_health_s_table_counts_wrong_verdicts_and_every_alarm(tmp_path, monkeypatch):
+    health = load("health")
+    monkeypatch.setattr(health, "RESULTS", tmp_path)
+
+    def keep(case, seed, verdict, alarms=()):
+        made = {"case": case, "seed": seed, "right": health.CASES[case].right,
+                "verdict": verdict, "sentence": "So it is.", "alarms": list(alarms)}  # fmt: skip
+        (tmp_path / f"{case}-{seed}.json").write_text(json.dumps(made))
+
+    assert "False alarms: 0 of 0" in health.facts()
+    keep("huge-d", 0, "d-won", ["d-won", "d-won"])
+    keep("tiny-set", 0, "healthy")
+    keep("healthy-dcgan", 0, "healthy")
+    keep("healthy-dcgan", 1, "healthy", ["collapse"])
+    text = health.facts()
+    assert "d-won 2 | right |" in text
+    assert "64 pictures | memorising | healthy: So it is. | - | **wrong** |" in text
+    assert "Right at the end: 1 of 2." in text
+    assert "False alarms: 1 of 2 healthy short runs" in text
+    assert "| dcgan | 0, 1 | healthy | collapse |" in text
+    assert "Not measured yet: rate-of-one" in text
+
+
+def test_every_case_of_health_plans():
+    from ganforge import plan
+
+    health = load("health")
+    for name, case in health.CASES.items():
+        config, _, _ = plan("fashion-mnist-mini", case.recipe, settings=case.settings)
+        assert config.recipe == case.recipe
+        assert name.startswith("healthy") == (case.right == ("healthy", "converged"))
