@@ -225,7 +225,7 @@ def page(text: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("cases", nargs="*", help=", ".join(CASES))
     parser.add_argument("--healthy", type=int, metavar="N", help="only healthy cases, N in all")
     parser.add_argument("--seed", type=int, default=0)
