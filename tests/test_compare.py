@@ -115,6 +115,80 @@ def test_without_ray_it_is_said_how_to_get_it(tmp_path, monkeypatch):
         c.compare(["gan"], "fashion-mnist-mini", out=tmp_path, ray="local", say=print, **SMALL)
 
 
+class Ray:
+    """Ray's part of the seam: tasks that run when they are waited for."""
+
+    def __init__(self, gpus=0):
+        self.calls, self.gpus = [], gpus
+
+    def init(self, address, **options):
+        if address == "nowhere:1":
+            raise ConnectionError("ray could not connect\nand more")
+        self.calls.append(("init", address))
+
+    def cluster_resources(self):
+        return {"CPU": 4.0, "GPU": float(self.gpus)} if self.gpus else {"CPU": 4.0}
+
+    def remote(self, **options):
+        self.calls.append(("remote", options))
+
+        def task(function):
+            class Task:
+                @staticmethod
+                def remote(*args):
+                    return lambda: function(*args)
+
+            return Task
+
+        return task
+
+    def wait(self, handles, timeout=None):
+        return handles[:1], handles[1:]
+
+    def get(self, handle):
+        return handle()
+
+
+def test_on_a_cluster_each_training_is_a_task(tmp_path, monkeypatch):
+    import sys
+
+    ray = Ray(gpus=2)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    said = []
+    settings = {"width": [8], "batch_size": [32]}
+    found = c.compare(
+        ["gan"], "fashion-mnist-mini", out=tmp_path, seeds=2, sweep=settings, ray="10.0.0.1:6379",
+        cut=True, say=said.append, **SMALL,
+    )  # fmt: skip
+    assert ray.calls == [
+        ("init", "10.0.0.1:6379"),
+        ("remote", {"num_cpus": 1, "num_gpus": 1, "max_calls": 1, "max_retries": 0}),
+    ]
+    assert [(r["variant"], r["seeds"]) for r in found["rows"]] == [("gan width=8 batch_size=32", 2)]
+    assert len(list((tmp_path / "results").glob("*.json"))) == 2
+    c.compare(
+        ["gan"], "fashion-mnist-mini", out=tmp_path, seeds=2, sweep=settings, ray="local",
+        say=said.append, **SMALL,
+    )  # fmt: skip
+    assert len(ray.calls) == 2, "what is done is not sent again"
+
+
+def test_a_cluster_that_does_not_answer_is_said_in_one_line(tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "ray", Ray())
+    with pytest.raises(UserError, match="no Ray cluster answers at 'nowhere:1'"):
+        c.compare(
+            ["gan"],
+            "fashion-mnist-mini",
+            out=tmp_path,
+            seeds=1,
+            ray="nowhere:1",
+            say=print,
+            **SMALL,
+        )
+
+
 # -- tables -----------------------------------------------------------------------------
 def test_rows_are_means_over_seeds_best_first():
     made = [

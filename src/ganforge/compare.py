@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -214,7 +214,8 @@ def do(job: Job, folder: Path, threads: int | None = None) -> dict[str, Any]:
     if threads:
         torch.set_num_threads(threads)
     path = folder / "runs" / job.name
-    if (path / "config.yaml").exists():
+    begun, busy = (path / "config.yaml").exists(), time.process_time()
+    if begun:
         run = api.resume(path)
     else:
         shutil.rmtree(path, ignore_errors=True)
@@ -222,6 +223,7 @@ def do(job: Job, folder: Path, threads: int | None = None) -> dict[str, Any]:
             job.data, job.recipe, path, settings=job.settings, seed=job.seed,
             minutes=job.minutes, images=job.images, **job.options,
         )  # fmt: skip
+    busy = time.process_time() - busy
     assert run.outcome is not None
     if run.outcome.reason.startswith("SIG"):
         raise UserError("stopped by a signal; the same command goes on from here")
@@ -240,6 +242,9 @@ def do(job: Job, folder: Path, threads: int | None = None) -> dict[str, Any]:
         "step": records[-1]["step"],
         "images_seen": records[-1]["images"],
         "seconds": records[-1]["seconds"],
+        "threads": torch.get_num_threads(),
+        # What the machine really gave; unknown where an earlier sitting's is not counted.
+        "cpu_seconds": None if begun else round(busy, 1),
         "speed": _speed(records),
         "memory_mib": round(_peak_memory() / 2**20),
         "curve": [
@@ -278,46 +283,88 @@ def _peak_memory() -> int:
 
 
 # -- many trainings ---------------------------------------------------------------------
+class Pool(Protocol):
+    """Where trainings run: handles of those under way, and their results."""
+
+    def submit(self, job: Job) -> Any: ...
+
+    def wait(self, handles: Sequence[Any], seconds: float | None) -> list[Any]:
+        """Those that have ended: at least one, unless `seconds` have passed."""
+        ...
+
+    def result(self, handle: Any) -> dict[str, Any]: ...
+
+
+class Processes:
+    """As many processes of this machine as `workers`, each with its share of the cores."""
+
+    def __init__(self, folder: Path, workers: int) -> None:
+        from concurrent.futures import ProcessPoolExecutor
+        from multiprocessing import get_context
+
+        self.folder, self.threads = folder, max(1, (os.cpu_count() or 1) // workers)
+        self.pool = ProcessPoolExecutor(workers, get_context("spawn"), max_tasks_per_child=1)
+
+    def submit(self, job: Job) -> Any:
+        return self.pool.submit(_do, job, str(self.folder), self.threads)
+
+    def wait(self, handles: Sequence[Any], seconds: float | None) -> list[Any]:
+        from concurrent.futures import FIRST_COMPLETED, wait
+
+        return list(wait(handles, seconds, FIRST_COMPLETED)[0])
+
+    def result(self, handle: Any) -> dict[str, Any]:
+        return handle.result()
+
+
+class Cluster:
+    """Ray tasks, one for each training: a core each, and a GPU each where there are any.
+    ganforge must be installed on the machines, and `folder` and the data be reachable."""
+
+    def __init__(self, folder: Path, address: str) -> None:
+        try:
+            import ray  # pyright: ignore[reportMissingImports]
+        except ImportError:
+            raise UserError("--ray needs Ray; run: pip install ganforge[sweep]") from None
+        try:
+            ray.init(None if address == "local" else address, ignore_reinit_error=True)
+        except (ConnectionError, ValueError) as e:
+            why = (str(e).strip().splitlines() or ["no answer"])[0]
+            raise UserError(
+                f"no Ray cluster answers at {address!r} ({why}); give its address, or local"
+            ) from None
+        gpus = 1 if ray.cluster_resources().get("GPU") else 0
+        # A worker a task: torch's memory and threads go with it.
+        self.remote = ray.remote(num_cpus=1, num_gpus=gpus, max_calls=1, max_retries=0)(_do)
+        self.ray, self.folder = ray, folder.resolve()
+
+    def submit(self, job: Job) -> Any:
+        return self.remote.remote(job, str(self.folder), None)
+
+    def wait(self, handles: Sequence[Any], seconds: float | None) -> list[Any]:
+        return self.ray.wait(list(handles), timeout=seconds)[0]
+
+    def result(self, handle: Any) -> dict[str, Any]:
+        return self.ray.get(handle)
+
+
 def _run_all(
     jobs: Sequence[Job], folder: Path, workers: int, ray: str | None, cut: bool
 ) -> Iterator[dict[str, Any]]:
     if not jobs:
         return
     judge = Cutter(folder) if cut else None
-    if ray is not None:
-        yield from _by_ray(jobs, folder, ray)
-        return
-    from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-    from multiprocessing import get_context
-
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    with ProcessPoolExecutor(workers, get_context("spawn"), max_tasks_per_child=1) as pool:
-        waiting = {pool.submit(_do, job, str(folder), threads): job for job in jobs}
-        while waiting:
-            done, _ = wait(waiting, 2.0 if judge else None, FIRST_COMPLETED)
-            if judge is not None:
-                judge.look(list(waiting.values()))
-            for future in done:
-                job = waiting.pop(future)
-                if judge is not None:
-                    judge.look([job])
-                    judge.done(job)
-                yield _checked(future.result())
-
-
-def _by_ray(jobs: Sequence[Job], folder: Path, address: str) -> Iterator[dict[str, Any]]:
-    """The same on a cluster; `folder` must be reachable from its machines."""
-    try:
-        import ray  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise UserError("--ray needs Ray; run: pip install ganforge[sweep]") from None
-    ray.init(None if address == "local" else address, ignore_reinit_error=True)
-    remote = ray.remote(max_calls=1)(_do)
-    waiting = [remote.remote(job, str(folder.resolve()), None) for job in jobs]
+    pool: Pool = Processes(folder, workers) if ray is None else Cluster(folder, ray)
+    waiting = {pool.submit(job): job for job in jobs}
     while waiting:
-        done, waiting = ray.wait(waiting)
-        for reference in done:
-            yield _checked(ray.get(reference))
+        done = pool.wait(list(waiting), 2.0 if judge else None)
+        if judge is not None:
+            judge.look(list(waiting.values()))
+        for handle in done:
+            job = waiting.pop(handle)
+            if judge is not None:
+                judge.done(job)
+            yield _checked(pool.result(handle))
 
 
 def _checked(result: dict[str, Any]) -> dict[str, Any]:

@@ -120,3 +120,110 @@ def test_marks_of_time_to_quality_are_the_issues_own():
     assert said(16.0, 4.0) == [(True, True)] * 2
     assert said(16.1, 4.1) == [(False, False)] * 2
     assert said(16.0, 4.0, seeds=1) == [(False, False)] * 2
+
+
+def test_the_page_of_the_comparison_is_what_the_results_say():
+    bench = load("comparison")
+    assert bench.PAGE.read_text() == bench.page()
+
+
+def compared(folder: Path, recipe: str, seed: int, value: float, **changes):
+    """A kept result, as `ganforge compare` writes it."""
+    from ganforge import compare as c
+
+    bench = load("comparison")
+    job = c.Job(
+        recipe, bench.DATA, seed, bench.MINUTES, None, bench.FAMILY[recipe], "lite", 10_000,
+        {"size": 32},
+    )  # fmt: skip
+    metrics = {"frechet": {"value": value, "low": value, "high": value, "floor": 8.0}}
+    protocol = {
+        "features": {"name": "lite"}, "n_real": 10_000, "n_fake": 10_000,
+        "reference": {"name": "fashion-mnist", "split": "test"},
+    }  # fmt: skip
+    made = {
+        "variant": job.variant, **c.asdict(job), "outcome": {"reason": "budget"},
+        "health": "healthy", "images_seen": 1000 * (seed + 1), "seconds": 240.0,
+        "cpu_seconds": 480.0, "speed": 400.0, "memory_mib": 300, "when": "2026-01-01",
+        "curve": [[s, 1, {"value": value / s}] for s in (50.0, 110.0, 230.0)],
+        "score": {"metrics": metrics, "protocol": protocol}, **changes,
+    }  # fmt: skip
+    (folder / "results").mkdir(exist_ok=True)
+    (folder / "results" / f"{job.name}.json").write_text(json.dumps(made))
+
+
+def test_the_comparison_names_what_is_open_lost_and_near(tmp_path, monkeypatch):
+    bench = load("comparison")
+    monkeypatch.setattr(bench, "RESULTS", tmp_path)
+    monkeypatch.setattr(bench, "PAGE", tmp_path / "page.md")
+    assert "Not measured yet." in bench.page()
+    for seed in range(2):
+        compared(tmp_path, "dcgan", seed, 100.0 + 10 * seed)
+        compared(tmp_path, "wgan-gp", seed, 102.0 + 10 * seed)
+        compared(tmp_path, "lsgan", seed, 200.0 + 10 * seed)
+        compared(tmp_path, "wgan", seed, 300.0, health="collapse")
+    compared(tmp_path, "auto", 0, 5.0, minutes=20.0)
+    bench.write()
+    text = bench.PAGE.read_text()
+    assert "| dcgan width=16 | 2 | 105" in text
+    assert text.index("## 4 minutes") < text.index("## 20 minutes") < text.index("## Beside Lucic")
+    assert "wgan width=16 (seed 0): collapse; wgan width=16 (seed 1): collapse" in text
+    assert "1 of the 3 steps" in text
+    assert "from 1,000 pictures" in text
+    assert "to 2,000" in text
+    assert "from 2.00 to 2.00 seconds of processor" in text
+    assert "Spearman's correlation of the two orders is -0.40" in text
+    assert "| dcgan width=16 | 2.1 | 0.955 | 0.955 | 0.457 |" in text
+    assert "| lsgan | LSGAN | 30.7 ± 2.2 | 205 |" in text
+    assert "Still open: auto, dragan" in text.split("## 20 minutes")[0]
+    assert (tmp_path / "comparison.html").exists()
+
+
+def test_every_recipe_of_the_comparison_plans():
+    from ganforge import plan
+
+    bench = load("comparison")
+    assert set(bench.FAMILY) == set(load("family").SHORT)
+    for name, settings in bench.FAMILY.items():
+        config, data, _ = plan("fashion-mnist-mini", name, settings=settings | {"size": bench.SIZE})
+        assert data.shape[1:] == (32, 32)
+        assert config.recipe == name
+
+
+def test_the_table_of_health_is_what_the_results_say():
+    health = load("health")
+    text = health.PAGE.read_text()
+    assert health.page(text) == text
+
+
+def test_health_s_table_counts_wrong_verdicts_and_every_alarm(tmp_path, monkeypatch):
+    health = load("health")
+    monkeypatch.setattr(health, "RESULTS", tmp_path)
+
+    def keep(case, seed, verdict, alarms=()):
+        made = {"case": case, "seed": seed, "right": health.CASES[case].right,
+                "verdict": verdict, "sentence": "So it is.", "alarms": list(alarms)}  # fmt: skip
+        (tmp_path / f"{case}-{seed}.json").write_text(json.dumps(made))
+
+    assert "False alarms: 0 of 0" in health.facts()
+    keep("huge-d", 0, "d-won", ["d-won", "d-won"])
+    keep("tiny-set", 0, "healthy")
+    keep("healthy-dcgan", 0, "healthy")
+    keep("healthy-dcgan", 1, "healthy", ["collapse"])
+    text = health.facts()
+    assert "d-won 2 | right |" in text
+    assert "64 pictures | memorising | healthy: So it is. | - | **wrong** |" in text
+    assert "Right at the end: 1 of 2." in text
+    assert "False alarms: 1 of 2 healthy short runs" in text
+    assert "| dcgan | 0, 1 | healthy | collapse |" in text
+    assert "Not measured yet: rate-of-one" in text
+
+
+def test_every_case_of_health_plans():
+    from ganforge import plan
+
+    health = load("health")
+    for name, case in health.CASES.items():
+        config, _, _ = plan("fashion-mnist-mini", case.recipe, settings=case.settings)
+        assert config.recipe == case.recipe
+        assert name.startswith("healthy") == (case.right == ("healthy", "converged"))

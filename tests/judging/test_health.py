@@ -32,6 +32,11 @@ def beats(count=6, **changes):
     return [beat(END * (i + 1) // count, **changes) for i in range(count)]
 
 
+def late(**changes):
+    """Three healthy pulses, then three changed ones."""
+    return [beat(END * (i + 1) // 6, **(changes if i > 2 else {})) for i in range(6)]
+
+
 def verdict(*extra, **changes):
     return diagnose(run(*extra, **changes))
 
@@ -56,10 +61,36 @@ def test_the_beginning_is_no_alarm():
     [({"diversity": 0.21}, "differ only 21%"), ({"lost": 0.6}, "hold 60% of the real data")],
 )
 def test_collapse(changes, words):
-    found = verdict(*falling(), *beats(**changes))
+    flat = [scored(END * (i + 1) // 5, 0.3) for i in range(5)]
+    found = verdict(*flat, *late(**changes))
     assert found["verdict"] == "collapse"
     assert words in found["sentence"]
     assert "r3gan" in found["remedy"]
+    saturated = verdict(*flat, *late(auc=1.0, **changes), d_real=0.999, d_fake=0.001)
+    assert saturated["verdict"] == "collapse", "they were varied once: D's victory is no excuse"
+
+
+def test_samples_that_are_alike_and_get_better_are_the_beginning():
+    assert verdict(*falling(), *beats(diversity=0.2))["verdict"] == "healthy"
+
+
+def test_d_won_before_g_made_anything():
+    flat = [scored(END * (i + 1) // 5, 0.3) for i in range(5)]
+    alike = beats(diversity=0.04, lost=0.9, auc=1.0)
+    found = verdict(*flat, *alike, d_real=0.999, d_fake=0.001)
+    assert found["verdict"] == "d-won"
+    assert verdict(*flat, *alike)["verdict"] == "collapse"
+
+
+def test_g_that_stands_still_with_a_gradient_has_no_rate():
+    flat = [scored(END * (i + 1) // 5, 0.3) for i in range(5)]
+    still = beats(diversity=0.04, lost=0.9, auc=1.0, drift=0.0)
+    found = verdict(*flat, *still, d_real=0.999, d_fake=0.001)
+    assert found["verdict"] == "stalled"
+    assert "lr.G" in found["remedy"]
+    early = [at(s, **tick(s, g=1.0)) for s in range(10, END // 2, 10)]
+    late = [at(s, **tick(s, g=1e-4, d_real=0.999, d_fake=0.001)) for s in range(END // 2, END, 10)]
+    assert diagnose([*early, *late, *flat, *still])["verdict"] == "d-won"
 
 
 def test_one_bad_look_is_not_a_collapse():

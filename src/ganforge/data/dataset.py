@@ -34,9 +34,11 @@ class Dataset:
     Attributes:
         shape: (C, *space).
         source_shape: shape of `Batch.source`, or None.
+        rate: of sounds (Hz), where it is known.
     """
 
     source_shape: tuple[int, ...] | None = None
+    rate: int | None = None
 
     def __init__(
         self,

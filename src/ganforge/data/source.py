@@ -125,6 +125,7 @@ def open_source(
     if inputs in HALVES:
         return Halves(opened(source, _doubled(size), channels, split, holdout)[0], inputs)
     target, names = opened(source, size, channels, split, holdout)
+    target.rate = rate
     if degrade and inputs:
         raise UserError(
             f"degrade={degrade} and inputs={inputs} both say what the sources are; give one"

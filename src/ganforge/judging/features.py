@@ -5,7 +5,7 @@
     inception    the network of the FID's authors, by torch-fidelity; this alone is FID
     classifier   a small network trained on the reference's own labels
     dinov2       DINOv2 ViT-S/14 (Oquab et al. 2023, arXiv 2304.07193)
-    logmel       of sound: mean and deviation over time of 64 bands' loudness
+    logmel       of sound: mean and deviation over time of 64 bands' loudness, at its own rate
     raw          the samples' own values
     FILE.pt, FILE.onnx   one's own network
 
@@ -33,6 +33,9 @@ from ganforge.judging.store import Progress, digest, digest_of
 
 if TYPE_CHECKING:
     from ganforge.judging.samples import Rows
+
+SOUND = 512
+"""Values from which on (C, T) is taken for a sound."""
 
 NAMES = ("lite", "inception", "classifier", "dinov2", "logmel", "raw")
 
@@ -122,6 +125,7 @@ def features(
     labelled: Rows | None = None,
     held_out: Rows | None = None,
     weights: str | Path | None = None,
+    rate: int | None = None,
     device: str = "cpu",
     say: Progress | None = None,
 ) -> Features:
@@ -133,6 +137,7 @@ def features(
         labelled: labelled training samples, for `classifier`.
         held_out: what the classifier's accuracy is measured on; some of `labelled` if None.
         weights: a file of weights, for `inception` and `dinov2`.
+        rate: of sounds (Hz), 16,000 if None: where `logmel` places its bands.
         say: progress of a training or a download.
 
     Raises:
@@ -148,7 +153,9 @@ def features(
     if base == "raw":
         return raw(shape, size, device)
     if base == "logmel":
-        return logmel(shape, device)
+        from ganforge.judging.hearing import RATE, logmel
+
+        return logmel(shape, rate or RATE, device)
     if base == "inception":
         from ganforge.judging.inception import inception
 
@@ -167,9 +174,14 @@ def features(
 
 def default_features(shape: tuple[int, ...]) -> str:
     """Which features judge samples of this shape when nobody says."""
-    if len(shape) == 2 and shape[1] >= LOUDNESS_WINDOW:
+    if is_sound(shape):
         return "logmel"
     return "lite" if len(shape) == 3 and shape[0] in (1, 3) else "raw"
+
+
+def is_sound(shape: tuple[int, ...]) -> bool:
+    """Whether samples (C, T) are long enough to be heard."""
+    return len(shape) == 2 and shape[1] >= SOUND
 
 
 def family_of(name: str) -> str:
@@ -259,55 +271,6 @@ def raw(shape: tuple[int, ...], size: int | None = None, device: str = "cpu") ->
         name, shape[0] * math.prod(small), digest("raw", resize, shape[0]), embed,
         about={"resize": resize}, batch=256, device=device,
     )  # fmt: skip
-
-
-# -- sound ------------------------------------------------------------------------------
-BANDS, LOUDNESS_WINDOW, LOUDNESS_HOP = 64, 512, 128
-
-
-def logmel(shape: tuple[int, ...], device: str = "cpu") -> Features:
-    """Mean and deviation over time of the logarithm of the power in 64 bands of equal width on
-    the mel scale (O'Shaughnessy 1987) of sounds (C, T), channels mixed: 128 features. The
-    scale takes the sounds to have 16,000 samples a second."""
-    if len(shape) != 2 or shape[1] < LOUDNESS_WINDOW:
-        raise UserError(
-            f"features 'logmel' hear sounds (C, T) of {LOUDNESS_WINDOW} samples or more, and these "
-            f"are {shape}; use --features raw or lite"
-        )
-    window, bands = torch.hann_window(LOUDNESS_WINDOW, device=device), mel_bands().to(device)
-
-    def embed(x: Tensor) -> Tensor:
-        found = torch.stft(
-            x.mean(1), LOUDNESS_WINDOW, LOUDNESS_HOP, window=window, center=False,
-            return_complex=True,
-        )  # fmt: skip
-        power = (bands @ found.abs().square()).clamp(min=1e-6).log()
-        return torch.cat([power.mean(2), power.std(2, correction=0)], 1)
-
-    about = {"resize": "none", "bands": BANDS, "window": LOUDNESS_WINDOW, "hop": LOUDNESS_HOP}
-    return Features(
-        "logmel", 2 * BANDS, digest("logmel", *about.values()), embed, about=about, batch=64,
-        device=device,
-    )  # fmt: skip
-
-
-def mel_bands() -> Tensor:
-    """(BANDS, bins): triangles between points that are equally far apart in mel."""
-
-    def mel(hertz: float) -> float:
-        return 2595 * math.log10(1 + hertz / 700)
-
-    nyquist, bins = 8000.0, LOUDNESS_WINDOW // 2 + 1
-    points = torch.linspace(mel(0), mel(nyquist), BANDS + 2)
-    hertz = 700 * (10 ** (points / 2595) - 1)
-    at = torch.linspace(0, nyquist, bins)
-    low, mid, high = (hertz[i : i + BANDS, None] for i in range(3))
-    rising, falling = (at - low) / (mid - low), (high - at) / (high - mid)
-    # The lowest triangles are narrower than a bin: each keeps the bin that is nearest.
-    found = torch.minimum(rising, falling).clamp(min=0)
-    nearest = (at[None] - mid).abs().argmin(1)
-    found[torch.arange(BANDS), nearest] = found[torch.arange(BANDS), nearest].clamp(min=0.5)
-    return found
 
 
 # -- one's own network ------------------------------------------------------------------

@@ -44,11 +44,13 @@ class Thresholds:
     auc: float = 0.995  # chance that D ranks a held-out real sample above a generated one
     memory: float = 0.75  # chance that D ranks a training sample above a held-out one
     moved: float = 0.35  # share of the samples that changed their region between two pulses
+    drift: float = 1e-3  # of the distance of two real samples, below which G stands still
     worse: float = 3.0  # times the best score
     better: float = 0.6  # of the first score, where "better than at the beginning" begins
     pulses: int = 3  # in a row, before anything is said
     scores: int = 6  # before a curve is called flat
-    warm_up: int = 20_000  # images before samples that are alike are a bad sign
+    warm_up: int = 20_000  # images, and
+    turns: int = 100  # turns, before samples that are alike are a bad sign
 
 
 LIMITS = Thresholds()
@@ -158,7 +160,7 @@ def diagnose(records: Sequence[Mapping[str, Any]], limits: Thresholds = LIMITS) 
         {"verdict", "sentence", "remedy", "evidence"}.
     """
     case = Case(records, limits)
-    for rule in (diverged, collapse, won, memorising, cycling, flat):
+    for rule in (diverged, stuck, collapse, won, memorising, cycling, flat):
         found = rule(case)
         if found is not None:
             return found
@@ -180,6 +182,8 @@ class Case:
             and isinstance(r["health"].get("evidence", {}).get("pulse"), Mapping)
         ]
         self.images = records[-1]["images"] if records else 0
+        turns = records[-1]["step"] if records else 0
+        self.warm = self.images >= limits.warm_up and turns >= limits.turns
 
     @staticmethod
     def _kid(record: Mapping[str, Any]) -> float | None:
@@ -208,6 +212,15 @@ class Case:
         if len(kids) < 3:
             return True
         return bool(kids[-2:].min() < kids[:-2].min() - 0.5 * self.width())
+
+    def gaining(self) -> bool:
+        """Whether enough scores say that it is getting better."""
+        return len(self.kids) >= 3 and self.improving()
+
+    def ever(self, name: str) -> bool:
+        """Whether a pulse's value was once above its limit."""
+        limit = getattr(self.limits, name)
+        return any((p.get(name) or 0) >= limit for p in self.pulses)
 
     def report(
         self, verdict: str, sentence: str, remedy: str, **evidence: float | str | None
@@ -269,11 +282,32 @@ def diverged(case: Case) -> dict[str, Any] | None:
     return None
 
 
+def stuck(case: Case) -> dict[str, Any] | None:
+    """G stands still although its gradient has not faded: no rate, not a D that has won."""
+    drift, left = case.last("drift"), _gradient_left(case, "G")
+    if not drift or max(drift) >= case.limits.drift or not case.warm:
+        return None
+    if left is None or left < 0.5:
+        return None
+    return case.report(
+        "stalled",
+        "G does not change: the same latents give the same samples, though its gradient is there.",
+        "Raise G's rate (--set lr.G=...), or see whether a schedule has brought it to nothing.",
+        drift=drift[-1],
+        gradient_left=left,
+    )
+
+
 def collapse(case: Case) -> dict[str, Any] | None:
     limits = case.limits
-    if case.images < limits.warm_up:
+    if not case.warm or case.gaining():
         return None
     diversity, lost = case.last("diversity"), case.last("lost")
+    if diversity and max(diversity) < limits.diversity and not case.ever("diversity"):
+        # They were never varied: if D has won, that is why, and not that G gave variety up.
+        never = won(case)
+        if never is not None:
+            return never
     remedy = (
         "Steady D with a gradient penalty (--add r1=1), give G a lower rate (--set lr.G=...), or use "
         "the recipe r3gan, which compares samples in pairs."
@@ -305,8 +339,7 @@ def won(case: Case) -> dict[str, Any] | None:
     saturated = real is not None and fake is not None and real > 0.97 and fake < 0.03
     faded = _gradient_left(case, "G")
     starved = faded is not None and faded < 1e-3
-    getting_better = len(case.kids) >= 3 and case.improving()
-    if getting_better or not (saturated or starved):
+    if case.gaining() or not (saturated or starved):
         return None
     why = (
         f"it gives real samples {real:.2f} and generated ones {fake:.2f}"
@@ -341,9 +374,9 @@ def memorising(case: Case) -> dict[str, Any] | None:
 
 def cycling(case: Case) -> dict[str, Any] | None:
     moved = case.last("moved", case.limits.pulses + 1)
-    if not moved or case.images < case.limits.warm_up:
+    if not moved or not case.warm:
         return None
-    if sorted(moved)[1] < case.limits.moved or (len(case.kids) >= 3 and case.improving()):
+    if sorted(moved)[1] < case.limits.moved or case.gaining():
         return None
     return case.report(
         "cycling",
@@ -358,7 +391,7 @@ def cycling(case: Case) -> dict[str, Any] | None:
 def flat(case: Case) -> dict[str, Any] | None:
     """Converged or stalled: no trend over the last half of the scores, beyond their noise."""
     drift = case.last("drift")
-    if drift and max(drift) < 1e-3 and case.images >= case.limits.warm_up:
+    if drift and max(drift) < case.limits.drift and case.warm:
         return case.report(
             "stalled",
             "G does not change any more: the same latents give the same samples.",
@@ -401,9 +434,9 @@ def flat(case: Case) -> dict[str, Any] | None:
 def healthy(case: Case) -> dict[str, Any]:
     pulse = case.pulses[-1] if case.pulses else {}
     varied = (pulse.get("diversity") or 0) > case.limits.diversity
-    if not varied or case.images < case.limits.warm_up:
+    if not varied or not case.warm:
         sentence = "Nothing is wrong so far; it is too early to say more."
-    elif len(case.kids) >= 3 and case.improving():
+    elif case.gaining():
         sentence = "The training is healthy: the samples are varied and still getting better."
     else:
         sentence = "The training is healthy: the samples are varied and D has not won."

@@ -327,6 +327,27 @@ def copies(fake: Tensor, train: Tensor, k: int = 50) -> tuple[Value, Tensor]:
     return _mean((d[:, 0] < 0.5 * d.mean(1)).float(), 1.0), index[:, 0]
 
 
+# -- sound ------------------------------------------------------------------------------
+def spectral_convergence(fake: Tensor, real: Tensor) -> Value:
+    """How far the generated sounds' mean spectrum is from the real one's, as a share of its
+    norm: 0 where they are equal, |1 - g| where all are g times as loud. After the spectral
+    convergence of one sound to another (Sturmel and Daudet 2011), for sets without pairs.
+
+    Args:
+        fake, real: (N, bins) mean magnitudes, see `ganforge.judging.hearing.spectrum`.
+    """
+    need("spectral convergence", FEWEST, generated=len(fake), real=len(real))
+    fake, real = fake.double(), real.double().mean(0)
+
+    def share(mean: Tensor) -> float:
+        return ((mean - real).norm() / real.norm().clamp_min(1e-12)).item()
+
+    total, n = fake.sum(0), len(fake)
+    groups = fake.tensor_split(GROUPS)
+    without = np.array([share((total - g.sum(0)) / (n - len(g))) for g in groups])
+    return _around(share(total / n), _jackknife(without), STUDENT, 0.0)
+
+
 # -- intervals --------------------------------------------------------------------------
 STUDENT = 2.093
 """97.5 % quantile of Student's t with GROUPS - 1 degrees of freedom."""

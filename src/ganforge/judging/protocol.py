@@ -26,6 +26,7 @@ from ganforge.judging.features import (
     default_features,
     family_of,
     features,
+    is_sound,
     raw,
 )
 from ganforge.judging.samples import Given, Made, Maker, Rows, Samples
@@ -38,6 +39,7 @@ FORMAT = 1
 METRICS = (
     "frechet", "frechet_infinity", "kid", "inception_score",
     "precision", "recall", "density", "coverage", "memorisation", "copies",
+    "spectral_convergence",
 )  # fmt: skip
 
 SAMPLES = 10_000
@@ -154,6 +156,11 @@ def score(
     )
     if "copies" in chosen and trains is not None:
         _attempt(found, omitted, "copies", metrics is not None, lambda: judge.copies(fakes))
+    if "spectral_convergence" in chosen and (is_sound(fakes.shape) or metrics is not None):
+        _attempt(
+            found, omitted, "spectral_convergence", metrics is not None,
+            lambda: judge.spectral_convergence(fakes),
+        )  # fmt: skip
     floors = judge.floors(sorted(found))
     config = getattr(fake, "config", None)
     if trained_on is None and isinstance(config, Mapping):
@@ -247,6 +254,7 @@ def make_features(
         labelled=Rows(reference.training or reference.held_out, None, seed),
         held_out=None if reference.training is None else Rows(reference.held_out, None, seed),
         weights=weights,
+        rate=getattr(reference.held_out, "rate", None),
         device=device,
         say=None if say is None else partial(say, "feature network"),
     )
@@ -317,6 +325,15 @@ class Judge:
         """Copies of training samples, by their own values over as many as there are."""
         return m.copies(self._raw(fakes, "copies"), self._raw_train())[0]
 
+    def spectral_convergence(self, fakes: Samples) -> m.Value:
+        """How far the mean spectrum of sounds is from the reference's."""
+        from ganforge.judging.hearing import RATE, spectrum
+
+        rate = getattr(self.reals.dataset, "rate", None) or RATE
+        ear = spectrum(fakes.shape, rate)
+        made, real = (self.embed(x, "spectra", ear) for x in (fakes, self.reals))
+        return m.spectral_convergence(made, real)
+
     def floors(self, names: Sequence[str]) -> dict[str, float]:
         """What real samples score in the place of generated ones; kept by content."""
         parts = [self.features.hash, self.reals.key, len(self.reals), FORMAT]
@@ -338,6 +355,9 @@ class Judge:
                 values["memorisation"] = m.memorisation(first, self.train, second)
             if "copies" in plain:
                 values["copies"] = self.copies(self.reals)
+            if "spectral_convergence" in plain:
+                assert self.trains is not None
+                values["spectral_convergence"] = self.spectral_convergence(self.trains)
         elif half >= m.FEWEST:
             halves = object.__new__(Judge)
             halves.features, halves.real, halves.train = self.features, second, None

@@ -63,7 +63,9 @@ class Quick:
         shape = tuple(reference.shape)
         self.n = min(n, len(reference))
         m.need("a quick score", m.FEWEST, real=self.n)
-        self.network = network or features(quick_features(shape), shape)
+        self.network = network or features(
+            quick_features(shape), shape, rate=getattr(reference, "rate", None)
+        )
         self.rows = Rows(reference, self.n, seed)
 
     @cached_property
