@@ -123,7 +123,7 @@ def test_marks_of_time_to_quality_are_the_issues_own():
     assert said(16.0, 4.0, seeds=1) == [(False, False)] * 2
 
 
-@pytest.mark.parametrize("name", ["scaling"])
+@pytest.mark.parametrize("name", ["scaling", "growth"])
 def test_pages_of_scale_are_what_the_results_say(name, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     bench = load(name)
@@ -156,3 +156,9 @@ def test_what_scaling_takes_from_a_recipe_is_what_it_has(monkeypatch):
             row = kept[name]
             made = bench.network(name, width, operators=row["operators"])
             assert asdict(made) | {"width": width} == row
+
+
+def test_a_slope_is_the_exponent_of_the_upper_half():
+    bench = load("growth")
+    assert bench.slope([1, 2, 4, 8], [5, 5, 16, 64]) == pytest.approx(2)
+    assert bench.slope([8, 16], [3, 3]) == 0
