@@ -81,8 +81,10 @@ def make_zip(path: Path, count: int) -> None:
             z.writestr(f"{i // 1000:05}/img{i:08}.png", encoded[i % 1000])
 
 
-def make_sparse(path: Path) -> None:
-    """A whole store of 40 GB of 32x32 colour pictures that takes no room: holes are zeros."""
+def make_sparse(
+    path: Path, count: int = SPARSE_BYTES // 3072, shape: tuple[int, ...] = (32, 32, 3)
+) -> None:
+    """A whole store (40 GB of 32x32 colour pictures) that takes no room: holes are zeros."""
     import numpy as np
 
     from ganforge.data.store import Writer
@@ -96,8 +98,8 @@ def make_sparse(path: Path) -> None:
             self.count += count
             self._said.add(0)
 
-    writer = Hollow(path, (32, 32, 3), np.dtype(np.uint8))
-    writer.grow(SPARSE_BYTES // 3072)
+    writer = Hollow(path, shape, np.dtype(np.uint8))
+    writer.grow(count)
     writer.finish([], {"notes": []}, "sparse")
 
 

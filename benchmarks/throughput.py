@@ -187,8 +187,8 @@ def _forward(m: nn.Module, x: Tensor, weight: Tensor | None) -> Tensor:
     return op(x, w, None, m.stride, m.padding, m.dilation, m.groups)  # type: ignore[arg-type]
 
 
-def needs(game, batch: int) -> tuple[float, float]:  # type: ignore[no-untyped-def]
-    """(FLOPs, seconds of the layers alone) of one turn."""
+def traced(game, batch: int) -> dict[str, list[Layer]]:  # type: ignore[no-untyped-def]
+    """The layers that a forward of each of the game's networks goes through."""
     shape, spec, objective = game.spec.shape, game.spec, game.objective
     label = torch.zeros(batch, dtype=torch.int64) if spec.classes else None
     x = torch.randn(batch, *shape).clamp(-1, 1)
@@ -198,23 +198,32 @@ def needs(game, batch: int) -> tuple[float, float]:  # type: ignore[no-untyped-d
     if objective.latent is not None:
         with draws.keyed(0, "bench", torch.arange(batch)):
             z = objective.latent.draw(batch)
-    seen: dict[str, list[Layer]] = {}
     given: dict[str, tuple[Tensor | None, ...]] = {"G": (z, label), "D": (x, label), "E": (x, None)}
     if spec.source is not None:
         source = torch.randn(batch, *spec.source).clamp(-1, 1)
         source = source.to(memory_format=torch.channels_last)
         pair = torch.cat([x, source], 1) if game.config.pairs else x
         given = {"G": (source,), "F": (x,), "D": (pair,), "E": (source,)}
-    for name, net in game.nets.items():
-        if name in given:
-            seen[name] = layers_of(net, *given[name])
-    flops = seconds = 0.0
+    return {name: layers_of(net, *given[name]) for name, net in game.nets.items() if name in given}
+
+
+def moves(game) -> list[tuple[str, float, tuple[Pass, ...]]]:  # type: ignore[no-untyped-def]
+    """(player, moves in a turn, what each of them passes through)."""
     table = NEEDS.get(game.config.objective, {})
-    for player in objective.players():
+    out = []
+    for player in game.objective.players():
         default = D_MOVE if player.name == "D" else G_MOVE if "D" in game.nets else ONE_MOVE
-        for p in table.get(player.name, default):
+        out.append((player.name, player.steps / player.every, table.get(player.name, default)))
+    return out
+
+
+def needs(game, batch: int) -> tuple[float, float]:  # type: ignore[no-untyped-def]
+    """(FLOPs, seconds of the layers alone) of one turn."""
+    seen = traced(game, batch)
+    flops = seconds = 0.0
+    for _, times, passes in moves(game):
+        for p in passes:
             units = p.units(seen[p.net])
-            times = player.steps / player.every
             flops += times * sum(u.flops * (f + w + g) for u, f, w, g in units)
             seconds += times * alone(units)
     return flops, seconds

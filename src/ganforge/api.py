@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,12 @@ from ganforge import recipes
 from ganforge.build import Own, build_game, build_trainer, own_names, pick_device
 from ganforge.config import Config
 from ganforge.data import Dataset, open_source
-from ganforge.errors import UserError
+from ganforge.errors import Lost, UserError
 from ganforge.generator import Generator
 from ganforge.run import Run
 from ganforge.sitting import Budget, Sitting, last_whole
 from ganforge.sounds import is_sound, keep_sounds
-from ganforge.training.distributed import barrier, join
+from ganforge.training.distributed import World, barrier, join
 
 if TYPE_CHECKING:
     from ganforge.build import Game
@@ -136,13 +137,14 @@ def begin(
 ) -> Run:
     """Train what `plan` settled, in a new run folder."""
     device = pick_device(config.device)
+    path = Path(run) if run is not None else new_name(config.recipe)
     here = join(device)
+    _share_alike(config.batch_size, here)
     config = with_budget(with_horizon(config, own))
     game = build_game(config, own, device)
     if start_from is not None:
         _start_from(game, Run.open(start_from))
     trainer = build_trainer(game, dataset, here)
-    path = Path(run) if run is not None else new_name(config.recipe)
     folder = Run.create(path, config.plain()) if here.first else Run(path)
     barrier()
     return _sit(folder, game, trainer, dataset, budget_of(config), watch, stop_when_converged)
@@ -171,6 +173,7 @@ def resume(
     config = configuration.load(folder.config)
     place = pick_device(device or config.device)
     here = join(place)
+    _share_alike(config.batch_size, here)
     if data is None and config.data.startswith("array:"):
         raise UserError(
             f"{run} was trained on an array; pass it again: ganforge.resume(run, data=...)"
@@ -226,7 +229,8 @@ def _sit(
             folder, game, trainer, budget, watchers, judge,
             stop_when_converged=stop_when_converged, held_out=held_out,
         )  # fmt: skip
-        folder.outcome = sitting.sit()
+        with _together(folder, trainer.world):
+            folder.outcome = sitting.sit()
     if trainer.world.first:
         from ganforge.judging.report import keep_neighbours, report
 
@@ -236,6 +240,44 @@ def _sit(
             keep_sounds(folder, sitting.samples()[:16].float().cpu())
         report(folder)
     return folder
+
+
+def _share_alike(batch_size: int, here: World) -> None:
+    """Averages over processes are the global batch's only where each has as many samples.
+
+    Raises:
+        UserError: they do not divide.
+    """
+    n, processes = batch_size, here.size
+    if n % processes:
+        low = n - n % processes
+        fit = " or ".join(str(k) for k in (low, low + processes) if k)
+        raise UserError(
+            f"a batch of {n} cannot be shared evenly by {processes} processes; start a run with "
+            f"--batch-size {fit}, or as many processes as divide {n}"
+        )
+
+
+@contextlib.contextmanager
+def _together(folder: Run, here: World) -> Iterator[None]:
+    """Raises: Lost: another process is gone, noticed in what was to be exchanged with it."""
+    try:
+        yield
+    except RuntimeError as e:
+        said = str(e).strip().splitlines()[0]
+        if here.size == 1 or not re.search("peer|gloo|nccl|socket|connection", said, re.IGNORECASE):
+            raise
+        why = re.sub(r"^\[\S*\]\s*", "", said)
+        have = folder.checkpoints()
+        message = (
+            f"a process of this run was lost ({why[:120]}); process {here.rank} of {here.size} stops. "
+            f"The checkpoint of step {have[-1][0] if have else 0} is whole: resume, or let torchrun "
+            "do it (--max-restarts)"
+        )
+        if here.first and (records := folder.records()):
+            at = {k: records[-1][k] for k in ("step", "images", "seconds")}
+            folder.append(at | {"event": "stop", "message": message})
+        raise Lost(message) from e
 
 
 def held_out_of(config: Config, dataset: Dataset) -> Dataset | None:

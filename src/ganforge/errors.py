@@ -1,4 +1,4 @@
-"""The one error a user can cause."""
+"""The one error a user can cause, and the one that other processes can."""
 
 
 class UserError(ValueError):
@@ -7,3 +7,8 @@ class UserError(ValueError):
     The command line prints its message on one line and exits with 2; Python callers
     get it as a `ValueError`. Bugs of ours are `assert`s and ordinary exceptions.
     """
+
+
+class Lost(RuntimeError):
+    """Another process of this run has ended without a word: killed, or its host is gone. The
+    command line prints its message on one line and exits with 1."""

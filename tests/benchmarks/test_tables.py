@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -227,3 +228,44 @@ def test_every_case_of_health_plans():
         config, _, _ = plan("fashion-mnist-mini", case.recipe, settings=case.settings)
         assert config.recipe == case.recipe
         assert name.startswith("healthy") == (case.right == ("healthy", "converged"))
+
+
+@pytest.mark.parametrize("name", ["scaling", "growth"])
+def test_pages_of_scale_are_what_the_results_say(name, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    bench = load(name)
+    assert bench.PAGE.read_text() == bench.page()
+    assert bench.PICTURE.stat().st_size < 80_000
+
+
+def test_the_model_of_scaling_adds_up():
+    bench = load("scaling")
+    m = bench.on_paper(1e-9)
+    ring = bench.reduced(m, 8, 8e6, ring=True)
+    assert ring == pytest.approx(14 * m.latency + 14 / 8 * 8e6 / m.bandwidth)
+    assert bench.reduced(m, 1, 8e6) == 0
+    assert bench.reduced(m, 1000, 16) < bench.reduced(m, 1000, 16, ring=True)  # by a tree
+    n = bench.Network("x", {"D": 10**6, "G": 10**6}, {"D": 2.0, "G": 1.0}, 1e9, 0, 0.0, 0, 100)
+    one, many = bench.turn(n, m, 1, 4), bench.turn(n, m, 64, 4)
+    assert [k for k in one if one[k] != many[k]] == ["gradients", "agreement"]
+    assert bench.turn(n, m, 1, 8)["arithmetic"] == 2 * one["arithmetic"]
+    assert bench.efficiency(n, m, 1, 4, 4) == 1 > bench.efficiency(n, m, 64, 4, 4)
+    few = replace(m, slots=2, per_host=10)
+    assert bench.turn(n, few, 3, 4)["arithmetic"] == pytest.approx(1.5 * one["arithmetic"])
+
+
+def test_what_scaling_takes_from_a_recipe_is_what_it_has(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    bench = load("scaling")
+    kept = {r["recipe"]: r for r in bench.results()[0]["networks"]}
+    for name, width in bench.WIDTHS.items():
+        if name in ("dcgan", "r3gan"):  # the others take long to make
+            row = kept[name]
+            made = bench.network(name, width, operators=row["operators"])
+            assert asdict(made) | {"width": width} == row
+
+
+def test_a_slope_is_the_exponent_of_the_upper_half():
+    bench = load("growth")
+    assert bench.slope([1, 2, 4, 8], [5, 5, 16, 64]) == pytest.approx(2)
+    assert bench.slope([8, 16], [3, 3]) == 0

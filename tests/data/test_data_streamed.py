@@ -3,6 +3,9 @@
 import functools
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from data_making import encoded
 from PIL import Image
 
@@ -298,3 +302,19 @@ def test_a_resume_is_exact(served, tmp_path):
     parts = ganforge.resume(tmp_path / "parts", steps=6)
     a, b = networks(whole.path, 6), networks(parts.path, 6)
     assert all((a[k] == b[k]).all() for k in a)
+
+
+def test_two_processes_agree_with_one(served, tmp_path):
+    """Each reads its own part of every batch; together it is the batch of one."""
+    url, steps = f"{served.url}/s-{{0..5}}.tar", 6
+    one = ganforge.train(url, "gan", tmp_path / "one", steps=steps, width=8, batch_size=8,
+                         horizon=1000, size=8)  # fmt: skip
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+               "-m", "ganforge", "train", url, "--recipe", "gan", "--run-dir", str(tmp_path / "two"),
+               "--steps", str(steps), "--width", "8", "--batch-size", "8", "--size", "8",
+               "--set", "horizon=1000"]  # fmt: skip
+    env = os.environ | {"OMP_NUM_THREADS": "1", "GANFORGE_CACHE": str(tmp_path / "other-cache")}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    a, b = networks(one.path, steps), networks(tmp_path / "two", steps)
+    assert all(torch.allclose(x, b[k], atol=2e-5, rtol=1e-4) for k, x in a.items())

@@ -3,15 +3,21 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 import ganforge
+from ganforge import api
+from ganforge.errors import UserError
+from ganforge.run import Run
 from ganforge.training.checkpoints import read
+from ganforge.training.distributed import World
 
 STEPS = 3
 
@@ -73,3 +79,100 @@ def test_a_signal_to_one_stops_all(tmp_path):
     process.wait(60)
     steps = [p.name for p in (run / "checkpoints").iterdir() if p.name.startswith("step-")]
     assert max(steps) > "step-00000000"
+
+
+# -- one of them is lost --------------------------------------------------------------------
+TINY = ["--recipe", "gan", "--width", "8", "--batch-size", "8", "--set", "horizon=100000"]
+
+
+def events(run: Path) -> list[dict]:
+    return (
+        [r for r in Run(run).records() if "event" in r] if (run / "records.jsonl").exists() else []
+    )
+
+
+def until(condition, process: subprocess.Popen) -> None:
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def save_midway(run: Path, process: subprocess.Popen) -> int:
+    """The step of a checkpoint that is written by request while the training goes on."""
+    until(lambda: any("loss" in r for r in Run(run).records()), process)
+    Run(run).request("save")
+    until(lambda: any(e["event"] == "save" for e in events(run)), process)
+    return next(e["step"] for e in events(run) if e["event"] == "save")
+
+
+def test_a_killed_process_stops_the_other_soon_in_one_line(tmp_path):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = str(s.getsockname()[1])
+    run, both = tmp_path / "r", []
+    for rank in "01":
+        place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+                 "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}  # fmt: skip
+        both.append(subprocess.Popen(
+            [sys.executable, "-m", "ganforge", "train", "--run", str(run), *TINY, "--minutes", "5"],
+            env=os.environ | place, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        ))  # fmt: skip
+    first, second = both
+    step = save_midway(run, first)
+    second.kill()
+    _, err = first.communicate(timeout=30)
+    second.communicate()
+    assert first.returncode == 1
+    assert "Traceback" not in err
+    said = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(said) == 1
+    assert "a process of this run was lost" in said[0]
+    assert f"checkpoint of step {step} is whole" in said[0]
+    assert events(run)[-1]["event"] == "stop"
+    assert "was lost" in events(run)[-1]["message"]
+
+
+def workers(launcher: subprocess.Popen) -> dict[str, int]:
+    """Rank to process, of those that torchrun has started."""
+    task = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children")
+    found = {}
+    for pid in task.read_text().split():
+        about = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        found |= {a[5:].decode(): int(pid) for a in about if a.startswith(b"RANK=")}
+    return found
+
+
+def test_torchrun_restarts_and_the_end_is_the_same(tmp_path):
+    """Bit for bit: the same number of processes adds the same numbers."""
+
+    def start(run: Path, steps: int) -> subprocess.Popen:
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+                    "--max-restarts", "1", "-m", "ganforge", "train", "--run-dir", str(run)]  # fmt: skip
+        return subprocess.Popen([sys.executable, *launcher, *TINY, "--steps", str(steps)],
+                                env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.PIPE, text=True)  # fmt: skip
+
+    steps = 600
+    whole, killed = start(tmp_path / "whole", steps), start(tmp_path / "killed", steps)
+    step = save_midway(tmp_path / "killed", killed)
+    os.kill(workers(killed)["1"], signal.SIGKILL)
+    for process in (whole, killed):
+        _, err = process.communicate(timeout=240)
+        assert process.returncode == 0, err[-3000:]
+    resumed = [e["message"] for e in events(tmp_path / "killed") if e["event"] == "resume"]
+    assert resumed == [f"continued from step {step}"]
+    a, b = networks(tmp_path / "whole", steps), networks(tmp_path / "killed", steps)
+    assert all(torch.equal(x, b[k]) for k, x in a.items())
+
+
+@pytest.mark.parametrize(("batch", "fit"), [(64, "63 or 66"), (2, "3")])
+def test_a_batch_that_cannot_be_shared_evenly_is_refused(tmp_path, monkeypatch, batch, fit):
+    """An average of three processes' averages would weigh samples of a small share more."""
+    run = tmp_path / "r"
+    ganforge.train(recipe="gan", run=run, steps=1, width=8, batch_size=batch)
+    monkeypatch.setattr(api, "join", lambda device: World(1, 3))
+    with pytest.raises(UserError, match=f"by 3 processes; start a run with --batch-size {fit},"):
+        ganforge.resume(run, steps=2)
+    with pytest.raises(UserError, match="cannot be shared evenly"):
+        ganforge.train(recipe="gan", run=tmp_path / "new", steps=1, width=8, batch_size=batch)
+    assert not (tmp_path / "new").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 
-from ganforge.errors import UserError
+from ganforge.errors import Lost, UserError
 
 
 def main() -> None:
@@ -18,6 +18,9 @@ def main() -> None:
     except UserError as e:
         print(f"error: {e}", file=sys.stderr)
         sys.exit(2)
+    except Lost as e:
+        print(f"error: {e}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)

@@ -173,6 +173,10 @@ def sample(
     checkpoint: Checkpoint = "latest",
     no_ema: NoEma = False,
     uint8: Annotated[bool, typer.Option("--uint8", help="Arrays as (N, H, W, C) bytes.")] = False,
+    shard: Annotated[
+        int | None,
+        typer.Option(min=1, help="A folder of .npy files of so many each, and their index."),
+    ] = None,
     recipe: Recipe = None,
     force: Force = False,
     json: Json = False,
@@ -182,13 +186,15 @@ def sample(
 
     from ganforge import api
     from ganforge.errors import UserError
-    from ganforge.export.samples import free_name, parse_codes, write_samples
+    from ganforge.export.samples import free_name, parse_codes, write_samples, write_shards
     from ganforge.generator import chain, strips
     from ganforge.latents import load_latents, moved
     from ganforge.sounds import heard, is_sound, rate_of
 
     if out is not None:
         need_free(out, force)
+        if shard and out.suffix:
+            raise UserError(f"--shard makes a folder; {out} names a file")
     made = api.load(run, checkpoint, not no_ema, **own_parts(recipe))
     codes = parse_codes(code or [])
     if latent is not None:
@@ -222,12 +228,20 @@ def sample(
     rate = None
     if is_sound(made.config):
         stream, rate = (heard(made.config, x) for x in stream), rate_of(made.config)
-    path = out or free_name(run / "made", f"seed-{seed}", ".wav" if rate else ".png")
+    path = out or free_name(
+        run / "made", f"seed-{seed}", "" if shard else ".wav" if rate else ".png"
+    )
+    how = {"seed": seed, "step": made.step, "truncation": truncation, "ema": not no_ema}
+    body = {"out": str(path), "count": count, **how}
     with Progress.counting(count, "samples") as progress:
-        write_samples(progress.through(stream), path, count, uint8=uint8, force=force,
-                      rate=rate)  # fmt: skip
-    body = {"out": str(path), "count": count, "seed": seed, "step": made.step,
-            "truncation": truncation, "ema": not no_ema}  # fmt: skip
+        if shard:
+            how |= {"label": label, "classes": made.classes if made.spec.classes else []}
+            body["shards"] = write_shards(
+                progress.through(stream), path, count, shard, uint8=uint8, about=how
+            )
+        else:
+            write_samples(progress.through(stream), path, count, uint8=uint8, force=force,
+                          rate=rate)  # fmt: skip
     emit(body, json, lambda: f"{count} samples of step {made.step}: {path}")
 
 

@@ -1,18 +1,21 @@
-"""Samples to files: a grid, an array, one picture each, a zip of them. In a stream: memory
-stays flat however many there are."""
+"""Samples to files: a grid, an array, arrays of so many each, one picture each, a zip of
+them. In a stream: memory stays flat however many there are (but for a zip's list of names)."""
 
 from __future__ import annotations
 
+import contextlib
 import io
+import json
 import math
 import os
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
+from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 from PIL import Image
 from torch import Tensor
 
@@ -20,6 +23,7 @@ from ganforge.errors import UserError
 from ganforge.gallery import picture
 
 GRID = 1024  # samples in one picture
+INDEX = "index.json"
 
 
 def parse_codes(pairs: Iterable[str]) -> dict[int, float]:
@@ -112,17 +116,90 @@ def write_samples(
         aside.unlink(missing_ok=True)
 
 
+def write_shards(
+    stream: Iterable[Tensor],
+    out: Path,
+    count: int,
+    each: int,
+    *,
+    uint8: bool = False,
+    about: Mapping[str, Any] | None = None,
+) -> int:
+    """Write a stream of (n, ...) samples as arrays of `each` (the last has what is left) in
+    the folder `out`: 00000.npy, 00001.npy, ... as `write_samples` writes one .npy, and at
+    the end index.json, which says what they hold. Every file appears whole or not at all.
+
+    Returns:
+        how many arrays there are.
+
+    Raises:
+        UserError: the folder holds other things, or there is no room.
+    """
+    number = -(-count // each)
+    names = [f"{i:0{max(5, len(str(number - 1)))}d}.npy" for i in range(number)]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / INDEX).unlink(missing_ok=True)
+        strange = {p.name for p in out.iterdir()} - set(names)
+        if strange:
+            raise UserError(
+                f"{out} holds other files ({min(strange)}); give a new folder with --out"
+            )
+        parts, form = iter(_rows(stream, uint8)), None
+        rest: np.ndarray | None = None
+        shards = []
+        for i, name in enumerate(names):
+            size = min(each, count - i * each)
+            with _aside(out / name) as file:
+                have = 0
+                while have < size:
+                    part = next(parts) if rest is None else rest
+                    part, rest = part[: size - have], part[size - have :]
+                    rest = rest if len(rest) else None
+                    if not have:
+                        form = part.dtype, part.shape[1:]
+                        _head(file, size, part)
+                    file.write(np.ascontiguousarray(part).data)
+                    have += len(part)
+            shards.append({"file": name, "start": i * each, "count": size})
+        assert form is not None
+        body = {"format": 1, "count": count, "shape": list(form[1]), "dtype": form[0].name,
+                **(about or {}), "shards": shards}  # fmt: skip
+        with _aside(out / INDEX) as file:
+            file.write(json.dumps(body, indent=1).encode())
+    except OSError as e:
+        raise UserError(f"cannot write {out}: {e.strerror or e}") from None
+    return number
+
+
+@contextlib.contextmanager
+def _aside(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes its name only when it is whole."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(aside, "wb") as file:
+            yield file
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _rows(stream: Iterable[Tensor], uint8: bool) -> Iterator[np.ndarray]:
+    return (as_bytes(x) if uint8 else x.numpy() for x in stream)
+
+
+def _head(file: IO[bytes], count: int, part: np.ndarray) -> None:
+    """The header of an array of `count` rows like these."""
+    form = {"descr": dtype_to_descr(part.dtype), "fortran_order": False}
+    write_array_header_1_0(file, form | {"shape": (count, *part.shape[1:])})
+
+
 def _array(stream: Iterable[Tensor], path: Path, count: int, uint8: bool) -> None:
-    whole: np.memmap | None = None
-    at = 0
-    for x in stream:
-        part = as_bytes(x) if uint8 else x.numpy()
-        if whole is None:
-            whole = open_memmap(path, "w+", part.dtype, (count, *part.shape[1:]))
-        whole[at : at + len(part)] = part
-        at += len(part)
-    assert whole is not None
-    whole.flush()
+    with open(path, "wb") as file:
+        for i, part in enumerate(_rows(stream, uint8)):
+            if not i:
+                _head(file, count, part)
+            file.write(np.ascontiguousarray(part).data)
 
 
 def _files(
