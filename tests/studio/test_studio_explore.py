@@ -148,7 +148,7 @@ def test_samples_of_any_shape_become_pictures(shape):
     if len(shape) == 3:
         assert v.shape == (3, *shape[1:], 3)
         assert v.min() == 0
-    Image.open(io.BytesIO(explore.sheet(x, 2))).load()
+    Image.open(io.BytesIO(explore.sheet(v, 2))).load()
 
 
 def test_one_colour_is_exact_to_the_byte():
@@ -210,7 +210,8 @@ def test_a_copy_of_a_training_sample_is_found_at_distance_zero():
     from ganforge.data import Dataset
 
     data = Dataset(np.random.default_rng(0).integers(0, 256, (300, 20, 20, 1), np.uint8))
-    found = explore.nearest(Neighbours(data), data.batch(np.array([217])).real, 3)
+    toy = opened(Latent(2))
+    found = explore.nearest(toy, Neighbours(data), data.batch(np.array([217])).real, 3)
     assert found["nearest"][0]["number"] == 217
     assert found["nearest"][0]["distance"] == 0
 

@@ -68,6 +68,13 @@ export const STRINGS = {
   "explore.between": ["From pin to pin", "在固定样本之间"], "explore.betweenText": ["Pin two samples or more, and see everything that lies between them.", "固定两个或更多样本，观看它们之间的过渡。"], "explore.oneMore": ["Pin one more to walk between them.", "再固定一个即可插值。"], "explore.goto": ["Go to pin {n}", "前往第 {n} 个"], "explore.unpin": ["Remove pin {n}", "移除第 {n} 个"],
   "explore.walk": ["Walk between them", "插值"], "explore.frames": ["Pictures each", "每段图片数"], "explore.video": ["Film (WebP)", "动画 (WebP)"], "explore.filmAlt": ["A film from pin to pin and back", "往返过渡的动画"], "explore.stripAlt": ["All pictures from pin to pin", "过渡的全部图片"],
 
+  // sounds
+  "sound.play": ["Play {name}", "播放{name}"], "sound.stop": ["Stop {name}", "停止{name}"], "sound.here": ["the sound at this point", "此处的声音"], "sound.nth": ["sound {n}", "第 {n} 个声音"], "sound.seed": ["the sound of seed {n}", "种子 {n} 的声音"],
+  "sound.axes": ["Time runs to the right, low frequencies are below, loud is bright.", "向右为时间，低频在下，越亮越响。"], "sound.follow": ["Play as I move", "移动时播放"],
+  "sound.handful": ["Listen around", "四处听听"], "sound.more": ["Eight more", "再来八个"], "sound.go": ["Go to seed {n}", "前往种子 {n}"], "sound.all": ["Play all", "依次播放"], "sound.stopAll": ["Stop", "停止"],
+  "sound.frames": ["Sounds each", "每段声音数"], "sound.betweenText": ["Pin two sounds or more, and hear everything that lies between them.", "固定两个或更多声音，聆听它们之间的过渡。"],
+  "sound.kept": ["To be heard", "试听"], "sound.later": ["The run keeps sixteen sounds whenever it ends. What its newest checkpoint makes is heard here:", "训练每次结束时保存十六个声音。最新检查点的声音可在此试听："], "sound.sampleAlt": ["Spectrograms of the generator's sounds at step {n}", "第 {n} 步生成器声音的频谱图"],
+
   // comparing
   "compare.lede": ["Runs side by side, at equal time, images or steps.", "按相同时间、图像数或步数并列比较。"], "compare.choose": ["Choose runs ({n} of at most {most})", "选择训练（{n}／最多 {most}）"], "compare.table": ["The runs in numbers", "数据一览"],
   "compare.state": ["State", "状态"], "compare.recipe": ["Recipe and data", "配方与数据"], "compare.perSecond": ["Images per second, on average", "平均每秒图像数"], "compare.differ": ["Settings that differ", "不同的设置"], "compare.curve": ["Curve", "曲线"], "compare.gridAlt": ["Newest samples of {name}", "{name} 的最新样本"],
