@@ -85,7 +85,7 @@ class Wanted(BaseModel):
     step: int = Field(ge=0)
     points: list[Point] = Field(min_length=1, max_length=128)
     between: int = Field(0, ge=0, le=60)
-    form: Literal["png", "webp", "gif", "wav", "npy"] = "png"
+    form: Literal["png", "webp", "gif", "mp4", "wav", "npy"] = "png"
     columns: int = Field(8, ge=1, le=64)
 
 
@@ -133,9 +133,12 @@ class Explorer:
             step = (entry.run.best or {}).get("step", steps[-1])
         else:
             step = int(checkpoint)
+        from ganforge.latents import ffmpeg
+
         g = compute(lambda: self._get(key, step)).generator
         latent = g.latent
         return {
+            "video": ffmpeg() is not None,
             "sound": is_sound(g.config),
             "step": step,
             "checkpoints": steps,
@@ -204,7 +207,8 @@ class Explorer:
             return sheet(opened.see(x), wanted.columns), "image/png"
         from ganforge.latents import animation
 
-        return animation(x, wanted.form, back=True), f"image/{wanted.form}"
+        kind = "video" if wanted.form == "mp4" else "image"
+        return animation(x, wanted.form, back=True), f"{kind}/{wanted.form}"
 
     def repair(self, key: str, step: int, data: bytes, damage: bool) -> dict[str, Any]:
         """See `ganforge.studio.repair.repaired`."""

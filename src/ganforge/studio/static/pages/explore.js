@@ -134,7 +134,7 @@ function Space({ name, model }) {
     </section>
   </div>
   ${model.sound && html`<${Handful} point=${point} setPoint=${setPoint} hear=${hear} save=${save} />`}
-  <${Between} pins=${pins} setPins=${setPins} setPoint=${setPoint} make=${make} save=${save} hear=${model.sound && hear} />`;
+  <${Between} pins=${pins} setPins=${setPins} setPoint=${setPoint} make=${make} save=${save} hear=${model.sound && hear} video=${model.video} />`;
 }
 
 const nameOf = (n) => n.class ?? `#${n.number}`;
@@ -252,7 +252,7 @@ function Slider({ label, min, max, step, value, onChange, zero }) {
 }
 
 // Pinned samples, and the way from each to the next.
-function Between({ pins, setPins, setPoint, make, save, hear }) {
+function Between({ pins, setPins, setPoint, make, save, hear, video }) {
   const [film, setFilm] = useState(null);
   const [frames, setFrames] = useState(12);
   const [busy, setBusy] = useState(false);
@@ -281,7 +281,8 @@ function Between({ pins, setPins, setPoint, make, save, hear }) {
       <label class="field inline"><span>${t(hear ? "sound.frames" : "explore.frames")}</span><input class="short" type="number" min="1" max="60" value=${frames} onInput=${(e) => e.target.validity.valid && setFrames(+e.target.value || 12)} /></label>
       ${film && html`${hear ? html`<button onClick=${() => save("wav", points, { between: frames })}>WAV</button>`
         : html`<button onClick=${() => save("webp", points, { between: frames })}>${t("explore.video")}</button>
-        <button onClick=${() => save("gif", points, { between: frames })}>GIF</button>`}
+        <button onClick=${() => save("gif", points, { between: frames })}>GIF</button>
+        ${video && html`<button onClick=${() => save("mp4", points, { between: frames })}>MP4</button>`}`}
         <button onClick=${() => save("npy", points, { between: frames })}>${t("explore.latents")}</button>`}
     </div>
     ${pins.length < 2 && html`<p class="sub spaced">${t("explore.oneMore")}</p>`}
