@@ -31,6 +31,7 @@ from ganforge.sounds import is_sound
 from ganforge.studio.compute import compute
 from ganforge.studio.library import Library
 from ganforge.studio.problems import Problem
+from ganforge.studio.repair import Repairs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,6 +113,7 @@ class Explorer:
 
     def __init__(self, library: Library) -> None:
         self.library = library
+        self.repairs = Repairs()
         self._opened: OrderedDict[tuple[str, int], Opened] = OrderedDict()
 
     def open(self, key: str, checkpoint: str | int = "latest") -> dict[str, Any]:
@@ -137,6 +139,8 @@ class Explorer:
 
         g = compute(lambda: self._get(key, step)).generator
         latent = g.latent
+        if g.spec.source is not None:
+            self.repairs.ready()
         return {
             "video": ffmpeg() is not None,
             "sound": is_sound(g.config),
@@ -212,9 +216,7 @@ class Explorer:
 
     def repair(self, key: str, step: int, data: bytes, damage: bool) -> dict[str, Any]:
         """See `ganforge.studio.repair.repaired`."""
-        from ganforge.studio.repair import repaired
-
-        return compute(lambda: repaired(self._get(key, step).generator, data, damage))
+        return self.repairs.make(self.library.entry(key).run.path, step, data, damage)
 
     def directions(self, key: str, step: int, label: int | None) -> dict[str, Any]:
         """The directions along which the pictures change most, as the share of the change

@@ -103,7 +103,7 @@ def create_app(
         openapi_url=None,
     )
     problems.install(app)
-    app.state.feeds = feeds
+    app.state.feeds, app.state.explorer = feeds, explorer
 
     async def page() -> Response:
         return FileResponse(STATIC / "index.html", headers={"cache-control": "no-cache"})
@@ -264,9 +264,11 @@ class Server(uvicorn.Server):
             )
         )
         self.feeds: Feeds = app.app.state.feeds
+        self.explorer: Explorer = app.app.state.explorer
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.feeds.close()
+        self.explorer.repairs.close()
         await super().shutdown(sockets)
 
 
