@@ -28,13 +28,13 @@ from ganforge.studio.server import Server, create_app, listen
 WIDE, PHONE = {"width": 1200, "height": 860}, {"width": 390, "height": 844}
 
 
-def shot(page: Page, out: Path, name: str) -> None:
-    """A picture of what is in view, in 128 colours, which a page's flat areas bear well."""
+def shot(page: Page, out: Path, name: str, colours: int = 128) -> None:
+    """A picture of what is in view, in few colours, which a page's flat areas bear well."""
     page.wait_for_timeout(700)  # pictures fade in
     path = out / f"{name}.png"
     page.screenshot(path=path)
     with Image.open(path) as im:
-        im.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+        im.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path}: {path.stat().st_size // 1000} kB", file=sys.stderr)
 
 
@@ -77,7 +77,7 @@ def take(browser: Browser, home: str, picture: Path, out: Path) -> None:
     page.locator(".board li").first.wait_for()
     page.locator(".pad img").wait_for()
     page.get_by_role("button", name="Play the sound of seed 3").focus()
-    shot(page, out, "sound")
+    shot(page, out, "sound", 64)
 
     page.goto(f"{home}/lab")
     page.locator("canvas").first.wait_for()
