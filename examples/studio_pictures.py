@@ -3,9 +3,11 @@
     ganforge train --recipe infogan --width 24 --minutes 3 --run shots/codes
     ganforge train --minutes 2 --run shots/garments
     ganforge train --recipe denoise --minutes 4 --run shots/denoise
+    ganforge train drums --recipe wavegan --set rate=8000 --set samples=4096 --set slices=no \\
+        --width 8 --batch-size 16 --lr 5e-4 --minutes 25 --run shots/drums
     python examples/studio_pictures.py shots PICTURE.png docs/pictures/studio
 
-PICTURE.png is given to the restorer. Chromium has to be installed, for the Chinese page with a
+The drums are those of examples/drums.py. PICTURE.png is given to the restorer. Chromium has to be installed, for the Chinese page with a
 font that has its signs.
 """
 
@@ -26,13 +28,13 @@ from ganforge.studio.server import Server, create_app, listen
 WIDE, PHONE = {"width": 1200, "height": 860}, {"width": 390, "height": 844}
 
 
-def shot(page: Page, out: Path, name: str) -> None:
-    """A picture of what is in view, in 128 colours, which a page's flat areas bear well."""
+def shot(page: Page, out: Path, name: str, colours: int = 128) -> None:
+    """A picture of what is in view, in few colours, which a page's flat areas bear well."""
     page.wait_for_timeout(700)  # pictures fade in
     path = out / f"{name}.png"
     page.screenshot(path=path)
     with Image.open(path) as im:
-        im.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+        im.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path}: {path.stat().st_size // 1000} kB", file=sys.stderr)
 
 
@@ -71,6 +73,12 @@ def take(browser: Browser, home: str, picture: Path, out: Path) -> None:
     shot(page, out, "repair")
 
     page = opened(browser, WIDE, dark=True)
+    page.goto(f"{home}/explore/drums")
+    page.locator(".board li").first.wait_for()
+    page.locator(".pad img").wait_for()
+    page.get_by_role("button", name="Play the sound of seed 3").focus()
+    shot(page, out, "sound", 64)
+
     page.goto(f"{home}/lab")
     page.locator("canvas").first.wait_for()
     page.get_by_role("button", name="Play").first.click()

@@ -227,8 +227,14 @@ def spectrogram(
         window=shape, center=False, return_complex=True,
     )  # fmt: skip
     level = 20 * (found.abs() / (window / 4)).clamp(min=1e-7).log10()
-    share = (1 + level / decibels).clamp(0, 1).flip(1)[None]
-    size = (height // len(wave), width)
+    return heat(level, width, height, decibels)
+
+
+def heat(level: Tensor, width: int = 128, height: int = 96, decibels: float = 80) -> Image.Image:
+    """Levels (C, frequencies, T) in decibels of full scale, low frequencies first, as
+    `spectrogram` shows them."""
+    share = (1 + level.float() / decibels).clamp(0, 1).flip(1)[None]
+    size = (height // len(level), width)
     share = torch.nn.functional.interpolate(share, size, mode="bilinear", antialias=True)[0]
     share = share.flatten(0, 1).clamp(0, 1) * (len(_HEAT) - 1)
     low = share.floor().long().clamp(max=len(_HEAT) - 2)

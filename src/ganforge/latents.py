@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -539,21 +542,25 @@ def film(frames: Tensor, path: Path, per_second: int = 20) -> None:
         UserError: another ending, or no ffmpeg.
     """
     form = path.suffix.lower().removeprefix(".")
-    if form in ("gif", "webp"):
-        path.write_bytes(animation(frames, form, per_second))
-    elif form == "mp4":
-        _mp4(stills(frames), path, per_second)
+    if form in ("gif", "webp", "mp4"):
+        try:
+            path.write_bytes(animation(frames, form, per_second))
+        except UserError as e:
+            raise UserError(f"{path}: {e}") from None
     else:
         raise UserError(f"{path} has an unknown ending; use .gif, .webp, .mp4 or .png")
 
 
 def animation(frames: Tensor, form: str, per_second: int = 20, back: bool = False) -> bytes:
-    """Samples, as for `film`, as a GIF or WebP for ever; `back`: there and back again."""
+    """Samples, as for `film`, as a GIF or WebP for ever, or as an MP4; `back`: there and back
+    again."""
     shown = stills(frames)
     if form == "gif":
         shown = [i.quantize(64) for i in shown]
     if back:
         shown += shown[-2:0:-1]
+    if form == "mp4":
+        return _mp4(shown, per_second)
     file = io.BytesIO()
     exact: dict[str, Any] = {"lossless": True, "method": 2} if form == "webp" else {}
     shown[0].save(file, form.upper(), save_all=True, append_images=shown[1:],
@@ -561,25 +568,35 @@ def animation(frames: Tensor, form: str, per_second: int = 20, back: bool = Fals
     return file.getvalue()
 
 
-def _mp4(images: list[Any], path: Path, per_second: int) -> None:
-    import shutil
-    import subprocess
+def ffmpeg() -> str | None:
+    """The program that makes an MP4, where it is installed."""
+    return shutil.which("ffmpeg")
 
-    program = shutil.which("ffmpeg")
+
+def _mp4(images: list[Any], per_second: int) -> bytes:
+    """H.264 that every browser and player takes, its index first.
+
+    Raises:
+        UserError: there is no ffmpeg, or it fails.
+    """
+    program = ffmpeg()
     if program is None:
-        raise UserError(f"{path}: MP4 needs ffmpeg, which is not installed; use a .gif")
+        raise UserError("MP4 needs ffmpeg, which is not installed; use a .gif")
     even = "pad=ceil(iw/2)*2:ceil(ih/2)*2"  # as the codec wants sides
-    command = [program, "-v", "error", "-y", "-f", "image2pipe", "-r", str(per_second), "-i", "-",
-               "-vf", even, "-pix_fmt", "yuv420p", str(path)]  # fmt: skip
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdin is not None
-    assert process.stderr is not None
-    with contextlib.suppress(BrokenPipeError):  # it says why itself
-        for image in images:
-            image.save(process.stdin, "PNG")
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.close()
-    said = process.stderr.read().decode()
-    process.stderr.close()
-    if process.wait():
-        raise UserError(f"ffmpeg could not write {path}: {said.strip()[:200]}")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "film.mp4"
+        command = [program, "-v", "error", "-f", "image2pipe", "-r", str(per_second), "-i", "-",
+                   "-vf", even, "-pix_fmt", "yuv420p", "-movflags", "+faststart", str(path)]  # fmt: skip
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert process.stdin is not None
+        assert process.stderr is not None
+        with contextlib.suppress(BrokenPipeError):  # it says why itself
+            for image in images:
+                image.save(process.stdin, "PNG")
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        said = process.stderr.read().decode()
+        process.stderr.close()
+        if process.wait():
+            raise UserError(f"ffmpeg could not make the film: {said.strip()[:200]}")
+        return path.read_bytes()

@@ -19,7 +19,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -271,16 +271,10 @@ class Tail:
     Args:
         path: the file, which may come, go, shrink or be replaced at any time.
         last: where given, begin within the last so many bytes instead of at the beginning.
-        parse: makes a record of a line.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        last: int | None = None,
-        parse: Callable[[bytes], dict[str, Any] | None] = parse_record,
-    ) -> None:
-        self.path, self.last, self.parse = path, last, parse
+    def __init__(self, path: Path, last: int | None = None) -> None:
+        self.path, self.last = path, last
         self.behind = False
         """Whether the last `read` stopped at its limit before the file's end."""
         self._forget()
@@ -289,30 +283,28 @@ class Tail:
         self._seen: tuple[int, ...] = ()
         self._offset, self._mark = 0, b""
 
-    def unread(self) -> int:
-        """How many bytes there are beyond those that were read."""
-        try:
-            return max(0, self.path.stat().st_size - self._offset)
-        except OSError:
-            return 0
-
     def read(self, limit: int = 1 << 22) -> tuple[bool, list[dict[str, Any]]]:
-        """(again, records): the whole lines since last time, at most `limit` bytes of them,
-        roll-backs not yet applied. `again`: the file is another one or was rewritten, so
-        that everything read earlier is void."""
+        """(again, records): what `lines` says, roll-backs not yet applied."""
+        again, text = self.lines(limit)
+        return again, [r for line in text.split(b"\n") if (r := parse_record(line)) is not None]
+
+    def lines(self, limit: int = 1 << 22) -> tuple[bool, bytes]:
+        """(again, text): the whole lines since last time, at most `limit` bytes of them.
+        `again`: the file is another one or was rewritten, so that everything read earlier is
+        void."""
         try:
             with open(self.path, "rb") as f:
                 return self._read(f, limit)
         except OSError:
             again, self.behind = self._offset > 0, False
             self._forget()
-            return again, []
+            return again, b""
 
-    def _read(self, f: IO[bytes], limit: int) -> tuple[bool, list[dict[str, Any]]]:
+    def _read(self, f: IO[bytes], limit: int) -> tuple[bool, bytes]:
         stat = os.fstat(f.fileno())
         seen = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
         if seen == self._seen and not self.behind:
-            return False, []
+            return False, b""
         again = False
         if self._seen:
             f.seek(max(0, self._offset - len(self._mark)))
@@ -331,9 +323,7 @@ class Tail:
         self.behind = len(chunk) == limit
         self._offset += whole
         self._mark = (self._mark + chunk[:whole])[-64:]
-        lines = chunk[:whole].split(b"\n")[cut:]
-        records = [r for line in lines if (r := self.parse(line)) is not None]
-        return again, records
+        return again, chunk[chunk.find(b"\n") + 1 if cut else 0 : whole]
 
 
 def find_runs(folder: str | Path) -> list[Run]:

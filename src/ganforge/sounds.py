@@ -5,26 +5,32 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
-from ganforge.data.soundfiles import RATE
 from ganforge.run import Run, write_whole
+
+if TYPE_CHECKING:  # who asks only whether a run can be heard does not wait for torch
+    from PIL import Image
+    from torch import Tensor
 
 PAUSE = 0.25  # seconds between sounds in one file
 
 
 def is_sound(config: Mapping[str, Any]) -> bool:
     """Whether a run's samples can be heard: waves, or pictures of them."""
-    return len(config["spec"]["shape"]) == 2 or _view(config) is not None
+    shape = (config.get("spec") or {}).get("shape") or ()
+    return len(shape) == 2 or _view(config) is not None
 
 
 def rate_of(config: Mapping[str, Any]) -> int:
     """The sampling rate of a run's sounds, Hz."""
+    from ganforge.data.soundfiles import RATE
+
     return int(config.get("data_options", {}).get("rate") or RATE)
 
 
@@ -38,6 +44,19 @@ def heard(config: Mapping[str, Any], x: Tensor) -> Tensor:
         x = sound(x, view)
     peak = x.abs().flatten(1).amax(1).clamp(min=1)
     return x / peak.view(-1, 1, 1)
+
+
+def seen(config: Mapping[str, Any], x: Tensor) -> list[Image.Image]:
+    """A spectrogram of each sample of a run (N, *shape), all drawn alike. A spectrogram that
+    was made is shown as it is: nobody waits for its phases."""
+    from ganforge.gallery import heat, spectrogram
+
+    view = _view(config)
+    if view is None:
+        return [spectrogram(wave) for wave in x]
+    from ganforge.data.spectrogram import decibels
+
+    return [heat(level) for level in decibels(x, view)]
 
 
 class Hearing:
@@ -101,10 +120,21 @@ def keep_sounds(run: Run, samples: Tensor) -> None:
     write_whole(run.path / "sounds.html", made.encode())
 
 
+def kept_sounds(made: str) -> list[dict[str, str]]:
+    """The sounds of such a page: each as "name", "picture", a data URL, and "wav", base64."""
+    cells = re.finditer(_CELL, made)
+    return [{k: html.unescape(v) for k, v in cell.groupdict().items()} for cell in cells]
+
+
 def _text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
+_CELL = (
+    r'<img alt="spectrogram of (?P<name>[^"<>]*)" '
+    r'src="(?P<picture>data:image/png;base64,[\w+/=]*)"><audio [^<>]*'
+    r'src="data:audio/wav;base64,(?P<wav>[\w+/=]*)">'
+)
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title>

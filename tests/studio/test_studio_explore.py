@@ -148,7 +148,7 @@ def test_samples_of_any_shape_become_pictures(shape):
     if len(shape) == 3:
         assert v.shape == (3, *shape[1:], 3)
         assert v.min() == 0
-    Image.open(io.BytesIO(explore.sheet(x, 2))).load()
+    Image.open(io.BytesIO(explore.sheet(v, 2))).load()
 
 
 def test_one_colour_is_exact_to_the_byte():
@@ -197,6 +197,23 @@ def test_films_and_latents_as_files(client, model):
     assert z.shape == (5, model["latent"]["size"])
 
 
+def test_a_film_is_a_video_where_the_server_has_ffmpeg(client, model, tmp_path, monkeypatch):
+    body = {"step": 3, "points": [{"seed": 1}, {"seed": 2}], "between": 4, "form": "mp4"}
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert client.post("/api/explore/real/open", json={}).json()["video"] is False
+    answer = client.post("/api/explore/real/make", json=body)
+    assert answer.status_code == 400
+    assert "needs ffmpeg" in answer.json()["detail"]
+    program = tmp_path / "ffmpeg"
+    program.write_text('#!/bin/sh\nfor last; do :; done\n/bin/cat > "$last"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert client.post("/api/explore/real/open", json={}).json()["video"] is True
+    answer = client.post("/api/explore/real/make", json=body)
+    assert answer.headers["content-type"] == "video/mp4"
+    assert answer.content.count(b"\x89PNG") == 8  # there and back
+
+
 def test_neighbours_are_training_samples(client, model, monkeypatch):
     body = {"step": 3, "point": {"seed": 0, "label": 1}}
     answer = client.post("/api/explore/real/neighbours", json=body).json()
@@ -210,7 +227,8 @@ def test_a_copy_of_a_training_sample_is_found_at_distance_zero():
     from ganforge.data import Dataset
 
     data = Dataset(np.random.default_rng(0).integers(0, 256, (300, 20, 20, 1), np.uint8))
-    found = explore.nearest(Neighbours(data), data.batch(np.array([217])).real, 3)
+    toy = opened(Latent(2))
+    found = explore.nearest(toy, Neighbours(data), data.batch(np.array([217])).real, 3)
     assert found["nearest"][0]["number"] == 217
     assert found["nearest"][0]["distance"] == 0
 

@@ -9,8 +9,11 @@ from fake_run import FakeRun
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganforge.run import Run, Tail
-from ganforge.studio.ledger import Ledger, thin
+from ganforge.run import Run, Tail, parse_record
+from ganforge.studio.ledger import Ledger, numbers, thin
+from ganforge.studio.library import Library
+from ganforge.studio.live import RunFeed
+from ganforge.studio.ticks import Reader, Stretch
 
 
 def test_tail_reads_each_record_once(tmp_path):
@@ -139,15 +142,123 @@ def test_a_hundred_thousand_records_answer_quickly_and_small(tmp_path):
     assert close["step"] == list(range(50_000, 50_401))
 
 
-def test_in_a_hurry_curves_are_whole_and_some_histograms_stay(tmp_path, monkeypatch):
-    monkeypatch.setattr("ganforge.studio.ledger.HURRY", 0)
+def written(fake: FakeRun) -> bytes:
+    return (fake.run.path / "records.jsonl").read_bytes()
+
+
+def plainly(text: bytes) -> tuple[list[dict[str, float]], list[dict]]:
+    """All ticks' numbers, and all other records, by json alone."""
+    records = [r for line in text.split(b"\n") if (r := parse_record(line)) is not None]
+    rest = [r for r in records if any(k in r for k in ("event", "score", "health"))]
+    return [numbers(r) for r in records if r not in rest], rest
+
+
+def quickly(text: bytes) -> tuple[list[dict[str, float]], list[dict], int]:
+    """The same by stretches, and how many ticks came in stretches."""
+    kinds = ("event", "score", "health")
+    ticks, rest, stretched = [], [], 0
+    for found in Reader(numbers, lambda r: not any(k in r for k in kinds)).read(text):
+        if isinstance(found, Stretch):
+            rows = np.where(np.abs(found.rows) < 1e300, found.rows, np.nan)
+            named = [{n: row[i] for n, i in found.names.items()} for row in rows.tolist()]
+            ticks += [{n: v for n, v in row.items() if v == v} for row in named]
+            stretched += len(rows)
+        elif any(k in found for k in kinds):
+            rest.append(found)
+        else:
+            ticks.append(numbers(found))
+    return ticks, rest, stretched
+
+
+def test_stretches_say_what_json_says(tmp_path):
     fake = FakeRun(tmp_path / "r", steps=1000)
     message = r'a message with ,"histogram":{"quoted"} in it'
     fake.run.append(fake.record(event="save", message=message))
-    for _ in range(200):
+    for i in range(120):
         fake.tick(1)
+        if i % 40 == 39:
+            fake.score()
+            fake.health("healthy")
+    ticks, rest, stretched = quickly(written(fake))
+    assert (ticks, rest) == plainly(written(fake))
+    assert stretched > 100
+    assert rest[1]["message"] == message
+
+
+ODD = [
+    b'{"step":7,"images":1,"seconds":0.5,"loss":{"D/r1":1.5,"D/r2":2}}',
+    b'{"step":8,"images":1,"seconds":0.5,"loss":{"D/r2":1.5,"D/r1":2}}',  # other order
+    b'{"step":9,"images":1,"seconds":5e-1,"loss":{"D/r1":-1e999,"D/r2":1e-05}}',
+    b'{"step":1.5,"images":1,"seconds":0.5,"loss":{"D/r1":1,"D/r2":2}}',  # no step
+    b'{"step":9,"images":01,"seconds":0.5,"loss":{"D/r1":1,"D/r2":2}}',  # no JSON
+    b'{"step":9,"images":1 ,"seconds":0.5,"loss":{"D/r1":1,"D/r2":2}}',
+    b'{"step":9,"images":1,"seconds":0.5,"loss":{"D/r1":NaN,"D/r2":2}}',
+    b'{"step":9,"images":1,"seconds":0.5,"loss":{"D/r1":1,"D/r2":2},"histogram":{"a":[1,2]}}',
+    b'{"step":9,"images":1,"seconds":0.5,"loss":{"D/r1":1,"D/r2":2},"histogram":{"a":{"b":1}}}',
+    b'{"step":9,"images":1,"seconds":0.5,"loss":{"D/r1":1,"D/r2":2},"note":":5,"}',
+    b'{"step":9,"images":1,"images":2,"loss":{"D/r1":1}}',
+    b'{"step":4,"images":1,"seconds":2,"event":"rollback","message":"x"}',
+    b'{"step":9,"images":1,"sec',
+    b"",
+]
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.tuples(st.sampled_from(ODD), st.integers(1, 12)), max_size=12))
+def test_stretches_say_what_json_says_of_any_lines(parts):
+    text = b"".join((line + b"\n") * times for line, times in parts)
+    ticks, rest, _ = quickly(text)
+    assert (ticks, rest) == plainly(text)
+
+
+def test_a_long_run_is_shown_while_it_is_read(tmp_path, monkeypatch):
+    fake = FakeRun(tmp_path / "r", steps=10**6)
+    with open(fake.run.path / "records.jsonl", "a") as f:
+        for i in range(1, 60_000):
+            f.write(f'{{"step":{i},"images":{i},"seconds":1,"loss":{{"D/real":{i % 97}}},')
+            f.write('"reading":{"D(x)":0.5,"D(G(z))":0.25},"histogram":{"range":[0,1]}}\n')
+    feed = RunFeed(Library(tmp_path), "r")
+    monkeypatch.setattr("ganforge.studio.live.PATIENCE", 0.0)
+    ledger, shown = feed.library.ledger("r"), []
+    feed.look()
+    while True:
+        feed.first()
+        shown.append(ledger.series(10**6)["step"][-1])
+        if not ledger.behind:
+            break
+        assert b"event: first" in feed.look()[0]
+    assert shown == sorted(set(shown))
+    assert len(shown) > 1
+    assert ledger.series(10**6)["step"] == list(range(1, 60_000))
+    assert feed.look() == []
+    assert 100 < len(ledger.histograms) <= 240
+
+
+def test_a_longer_run_keeps_its_spikes_in_less_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("ganforge.studio.ledger.MOST_VALUES", 4000)
+    fake = FakeRun(tmp_path / "r")
     ledger = Ledger(fake.run)
+
+    def ticks(steps: range, spike: int) -> None:
+        with open(fake.run.path / "records.jsonl", "a") as f:
+            for i in steps:
+                v = 99 if i == spike else 1
+                f.write(f'{{"step":{i},"images":{i},"seconds":1,"loss":{{"D/real":{v}}}}}\n')
+        ledger.update()
+
+    ticks(range(1, 5001), 777)
+    assert ledger.ticks.length <= 1000
+    series = ledger.series(10**6)
+    assert max(series["loss/D/real"]) == 99
+    assert series["step"][0] == 1
+    assert series["step"][-1] == 5000
+    told = ledger.generation
+    fake.step = 776  # between the two of a pair: what is shown has not seen the spike
+    fake.run.append(fake.record(event="rollback", message="NaN"))
     ledger.update()
-    assert ledger.series(10**6)["step"] == list(range(1, 201))
-    assert 3 <= len(ledger.histograms) <= 4
-    assert ledger.notes["event"][-1]["message"] == message
+    series = ledger.series(10**6)
+    assert 700 < series["step"][-1] <= 776
+    assert max(series["loss/D/real"]) == 1
+    assert ledger.generation > told
+    ticks(range(777, 800), 0)
+    assert ledger.series(10**6)["step"][-23:] == list(range(777, 800))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import struct
+import threading
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from test_studio_pages import serious
 import ganforge
 from conftest import client_of
 from ganforge.studio import repair
+from ganforge.studio.problems import Problem
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +32,11 @@ def restorers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def client(restorers: Path) -> TestClient:
-    return client_of(restorers)
+@pytest.fixture(scope="module")
+def client(restorers: Path) -> Iterator[TestClient]:
+    client = client_of(restorers)
+    yield client
+    client.app.app.state.explorer.repairs.close()  # type: ignore[attr-defined]
 
 
 def picture(size: tuple[int, int] = (40, 30), mode: str = "RGB") -> bytes:
@@ -103,6 +108,40 @@ def test_what_is_no_good_picture_is_refused_in_words(client: TestClient, monkeyp
     assert give(client, "mend", picture(), headers=foreign).status_code == 403
 
 
+def test_others_do_not_wait_for_a_large_picture(client: TestClient, restorers, monkeypatch) -> None:
+    """A repair that never ends leaves the explorer's own thread alone."""
+    monkeypatch.setattr(repair, "MOST_WAITING", 2)
+    slow = repair.Repairs(("/bin/sh", "-c", "exec sleep 600"))
+    found: list[Problem] = []
+
+    def give_up() -> None:
+        with pytest.raises(Problem) as e:
+            slow.make(restorers / "mend", 2, picture(), True)
+        found.append(e.value)
+
+    waiting = [threading.Thread(target=give_up) for _ in range(2)]
+    for thread in waiting:
+        thread.start()
+    while slow._process is None or slow._places._value:
+        waiting[0].join(0.01)
+    assert client.post("/api/explore/mend/open", json={}).status_code == 200
+    with pytest.raises(Problem) as e:
+        slow.make(restorers / "mend", 2, picture(), True)
+    assert e.value.status == 503
+    assert e.value.title == "Too many pictures"
+    for thread in waiting:
+        while thread.is_alive():
+            slow.close()
+            thread.join(0.05)
+    assert [p.title for p in found] == ["The picture was not made"] * 2
+
+
+def test_a_process_that_died_is_followed_by_another(client: TestClient) -> None:
+    assert give(client, "mend", picture()).status_code == 200
+    client.app.app.state.explorer.repairs.close()  # type: ignore[attr-defined]
+    assert give(client, "mend", picture()).status_code == 200
+
+
 def test_one_drops_a_picture_and_moves_the_divider(restorers, start, page: Page, tmp_path) -> None:
     file = tmp_path / "mine.png"
     file.write_bytes(picture((64, 48)))
@@ -122,6 +161,14 @@ def test_one_drops_a_picture_and_moves_the_divider(restorers, start, page: Page,
     damaged = before.get_attribute("src")
     page.get_by_label("It is whole").uncheck()
     expect(before).not_to_have_attribute("src", damaged or "")
+    asked = []
+    page.on("request", lambda r: asked.append(r.url) if "/api/upload/" in r.url else None)
+    with page.expect_file_chooser() as chooser:
+        page.get_by_label("Drop a picture here").click()
+    assert page.get_by_label("Drop a picture here").input_value() == "", "the same is a change"
+    with page.expect_response("**/api/upload/**"):
+        chooser.value.set_files(file)
+    assert len(asked) == 1
     with page.expect_download() as download:
         page.get_by_role("link", name="Download PNG").click()
     assert Image.open(download.value.path()).size == (64, 48)

@@ -99,13 +99,23 @@ def picture(x: Tensor, scaling: Mapping[str, Sequence[float]]) -> Tensor:
     return scaled.flip(2).contiguous(memory_format=torch.channels_last)
 
 
+def decibels(pictures: Tensor, scaling: Mapping[str, Sequence[float]]) -> Tensor:
+    """The levels that pictures (N, C, 128, frames) stand for, (N, C, 128, frames), low
+    frequencies first; a sine of full scale has 0."""
+    return (_magnitude(pictures, scaling) / (WINDOW / 4)).clamp(min=1e-7).log10() * 20
+
+
+def _magnitude(pictures: Tensor, scaling: Mapping[str, Sequence[float]]) -> Tensor:
+    mean, deviation = (torch.tensor(scaling[k])[:, None] for k in ("mean", "deviation"))
+    log = pictures.float().flip(2) * (CUT * deviation) + mean
+    return (log.exp() - FLOOR).clamp(min=0)
+
+
 def sound(pictures: Tensor, scaling: Mapping[str, Sequence[float]]) -> Tensor:
     """Pictures (N, C, 128, frames) back to sounds (N, C, frames * 128), their phases found by
     Griffin and Lim's iteration (1984), accelerated (Perraudin et al. 2013)."""
     n, c, bins, frames = pictures.shape
-    mean, deviation = (torch.tensor(scaling[k])[:, None] for k in ("mean", "deviation"))
-    log = pictures.float().flip(2) * (CUT * deviation) + mean
-    magnitude = (log.exp() - FLOOR).clamp(min=0).reshape(n * c, bins, frames)
+    magnitude = _magnitude(pictures, scaling).reshape(n * c, bins, frames)
     magnitude = torch.nn.functional.pad(magnitude, (0, 0, 0, 1))  # the highest frequency
     window = torch.hann_window(WINDOW)
     generator = torch.Generator().manual_seed(0)

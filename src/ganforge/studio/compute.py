@@ -1,6 +1,7 @@
 """One computation at a time, in one thread: keyed draws and torch's generator belong to
 the process, every thread that computes would bring its own team of workers, and the
-trainings beside the studio need the cores more than it does."""
+trainings beside the studio need the cores more than it does. Repairs, which take long,
+have a process of their own."""
 
 from __future__ import annotations
 

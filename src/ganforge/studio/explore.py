@@ -19,6 +19,7 @@ import base64
 import io
 import math
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,9 +27,11 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
+from ganforge.sounds import is_sound
 from ganforge.studio.compute import compute
 from ganforge.studio.library import Library
 from ganforge.studio.problems import Problem
+from ganforge.studio.repair import Repairs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 MOST_OPEN = 3
 MOST_FRAMES = 240
 MOST_PIXELS = 1 << 24
+MOST_HEARD = 1 << 21
+"""Values of the waves that one answer carries: 4 MiB of them."""
 DIRECTIONS = 6
 
 
@@ -73,7 +78,7 @@ class Wanted(BaseModel):
         step: of the checkpoint that the page has opened.
         points: where.
         between: with more than one point, so many pictures from each to the next.
-        form: one PNG of all pictures, an animation, or the latents.
+        form: one PNG of all pictures, an animation, one WAV of all sounds, or the latents.
         columns: of the PNG.
     """
 
@@ -81,17 +86,26 @@ class Wanted(BaseModel):
     step: int = Field(ge=0)
     points: list[Point] = Field(min_length=1, max_length=128)
     between: int = Field(0, ge=0, le=60)
-    form: Literal["png", "webp", "gif", "npy"] = "png"
+    form: Literal["png", "webp", "gif", "mp4", "wav", "npy"] = "png"
     columns: int = Field(8, ge=1, le=64)
 
 
 @dataclass
 class Opened:
-    """A generator in memory, with what was found out about it."""
+    """A generator in memory, with what was found out about it.
+
+    Attributes:
+        sound: whether its samples can be heard.
+    """
 
     generator: Generator
+    sound: bool = False
     directions: dict[int | None, Directions] = field(default_factory=dict)
     index: Neighbours | None = None
+
+    def see(self, x: Tensor) -> np.ndarray:
+        """Samples (N, *shape) as pictures (N, H, W, 3) uint8."""
+        return spectrograms(self.generator.config, x) if self.sound else pictures(x)
 
 
 class Explorer:
@@ -99,6 +113,7 @@ class Explorer:
 
     def __init__(self, library: Library) -> None:
         self.library = library
+        self.repairs = Repairs()
         self._opened: OrderedDict[tuple[str, int], Opened] = OrderedDict()
 
     def open(self, key: str, checkpoint: str | int = "latest") -> dict[str, Any]:
@@ -120,9 +135,15 @@ class Explorer:
             step = (entry.run.best or {}).get("step", steps[-1])
         else:
             step = int(checkpoint)
+        from ganforge.latents import ffmpeg
+
         g = compute(lambda: self._get(key, step)).generator
         latent = g.latent
+        if g.spec.source is not None:
+            self.repairs.ready()
         return {
+            "video": ffmpeg() is not None,
+            "sound": is_sound(g.config),
             "step": step,
             "checkpoints": steps,
             "best": (entry.run.best or {}).get("step"),
@@ -145,8 +166,8 @@ class Explorer:
         if name not in self._opened:
             from ganforge.api import load
 
-            run = self.library.entry(key).run
-            self._opened[name] = Opened(load(run.path, step, device="cpu"))
+            g = load(self.library.entry(key).run.path, step, device="cpu")
+            self._opened[name] = Opened(g, is_sound(g.config))
         self._opened.move_to_end(name)
         while len(self._opened) > MOST_OPEN:
             self._opened.popitem(last=False)
@@ -157,28 +178,45 @@ class Explorer:
         """(content, media type)."""
         return compute(lambda: self._make(self._get(key, wanted.step), wanted))
 
-    def _make(self, opened: Opened, wanted: Wanted) -> tuple[bytes, str]:
+    def hear(self, key: str, wanted: Wanted) -> dict[str, Any]:
+        """The same as sounds, one by one: {"sounds": [{"wav", "picture"}]}, see `playable`."""
+
+        def work() -> dict[str, Any]:
+            opened = self._get(key, wanted.step)
+            return {"sounds": playable(opened.generator, waves(opened, self._ask(opened, wanted)))}
+
+        return compute(work)
+
+    def _ask(self, opened: Opened, wanted: Wanted) -> Ask:
         frames = len(wanted.points)
         between = wanted.between if frames > 1 else 0
         check_size(opened.generator, (frames - 1) * between + 1 if between else frames)
         ask = resolve(opened, wanted.points)
         if between:
             ask = path(opened.generator, ask, between)
+        return ask
+
+    def _make(self, opened: Opened, wanted: Wanted) -> tuple[bytes, str]:
+        ask = self._ask(opened, wanted)
         assert ask.latent is not None
         if wanted.form == "npy":
             return npy(ask.latent.numpy()), "application/octet-stream"
+        if wanted.form == "wav":
+            from ganforge.sounds import rate_of, wav
+
+            rate = rate_of(opened.generator.config)
+            return wav(waves(opened, ask), rate), "audio/wav"
         x = opened.generator.make(ask)
         if wanted.form == "png":
-            return sheet(x, wanted.columns), "image/png"
+            return sheet(opened.see(x), wanted.columns), "image/png"
         from ganforge.latents import animation
 
-        return animation(x, wanted.form, back=True), f"image/{wanted.form}"
+        kind = "video" if wanted.form == "mp4" else "image"
+        return animation(x, wanted.form, back=True), f"{kind}/{wanted.form}"
 
     def repair(self, key: str, step: int, data: bytes, damage: bool) -> dict[str, Any]:
         """See `ganforge.studio.repair.repaired`."""
-        from ganforge.studio.repair import repaired
-
-        return compute(lambda: repaired(self._get(key, step).generator, data, damage))
+        return self.repairs.make(self.library.entry(key).run.path, step, data, damage)
 
     def directions(self, key: str, step: int, label: int | None) -> dict[str, Any]:
         """The directions along which the pictures change most, as the share of the change
@@ -203,7 +241,7 @@ class Explorer:
                 from ganforge.judging.neighbours import Neighbours, training_data
 
                 opened.index = Neighbours(training_data(opened.generator.config), most=60_000)
-            return nearest(opened.index, x, count)
+            return nearest(opened, opened.index, x, count)
 
         return compute(work)
 
@@ -296,14 +334,60 @@ def find_directions(opened: Opened, label: int | None) -> Directions:
 
 
 # -- the data -------------------------------------------------------------------------------
-def nearest(known: Neighbours, x: Tensor, count: int) -> dict[str, Any]:
-    """The training samples that look most like one sample (1, *shape), with pictures."""
+def nearest(opened: Opened, known: Neighbours, x: Tensor, count: int) -> dict[str, Any]:
+    """The training samples that look most like one sample (1, *shape), with pictures, and of
+    sounds what they sound like."""
     distance, numbers = known.nearest(x, count)
     found = known.table(distance[0], numbers[0])
-    for row, real in zip(found, known.data.batch(numbers[0]).real, strict=True):
-        picture = base64.b64encode(sheet(real[None], 1)).decode()
-        row["picture"] = f"data:image/png;base64,{picture}"
+    real = known.data.batch(numbers[0]).real
+    for row, shown in zip(found, opened.see(real), strict=True):
+        row["picture"] = url(sheet(shown[None], 1))
+    if opened.sound:
+        from ganforge.sounds import heard
+
+        sounds = playable(opened.generator, heard(opened.generator.config, real))
+        found = [row | sound for row, sound in zip(found, sounds, strict=True)]
     return {"nearest": found, "searched": known.searched, "of": len(known.data)}
+
+
+# -- sounds ---------------------------------------------------------------------------------
+def waves(opened: Opened, ask: Ask) -> Tensor:
+    """(N, C, T) in [-1, 1].
+
+    Raises:
+        Problem: it makes no sounds, or that would be too many.
+    """
+    from ganforge.sounds import Hearing
+
+    if not opened.sound:
+        raise Problem(422, "Nothing to hear", "this generator makes no sounds")
+    hearing = Hearing(opened.generator)
+    assert ask.latent is not None
+    if len(ask.latent) * math.prod(hearing.spec.shape) > MOST_HEARD:
+        most = MOST_HEARD // math.prod(hearing.spec.shape)
+        raise Problem(422, "Too much at once", f"at most {most} sounds are heard at once")
+    return hearing.make(ask)
+
+
+def playable(g: Generator, x: Tensor) -> list[dict[str, str]]:
+    """Waves (N, C, T) for a page, each as "wav", base64, and "picture", a data URL."""
+    from ganforge.gallery import spectrogram
+    from ganforge.sounds import rate_of, wav
+
+    rate = rate_of(g.config)
+    return [
+        {
+            "wav": base64.b64encode(wav(one[None], rate)).decode(),
+            "picture": url(png_bytes(spectrogram(one))),
+        }
+        for one in x
+    ]
+
+
+def spectrograms(config: Mapping[str, Any], x: Tensor) -> np.ndarray:
+    from ganforge.sounds import seen
+
+    return np.stack([np.asarray(image) for image in seen(config, x)])
 
 
 # -- as files -------------------------------------------------------------------------------
@@ -324,9 +408,8 @@ def pictures(x: Tensor) -> np.ndarray:
     return np.ascontiguousarray(v[..., :3])
 
 
-def sheet(x: Tensor, columns: int) -> bytes:
-    """A PNG of the samples side by side, without gaps."""
-    v = pictures(x)
+def sheet(v: np.ndarray, columns: int) -> bytes:
+    """A PNG of pictures (N, H, W, 3) side by side, without gaps."""
     n, h, w, _ = v.shape
     columns = min(columns, n)
     rows = math.ceil(n / columns)
@@ -340,6 +423,10 @@ def png_bytes(image: Image.Image) -> bytes:
     file = io.BytesIO()
     image.save(file, "PNG", compress_level=1)
     return file.getvalue()
+
+
+def url(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def npy(v: np.ndarray) -> bytes:

@@ -218,6 +218,36 @@ class PairTheory(Theory):
         )
 
 
+class EnergyTheory(Theory):
+    """Zhao et al. 2016: D* is the margin m where p < q and 0 elsewhere, D's loss m (1 - TV).
+    When p = q any constant from 0 to m is as good a D, and so is G's loss (theorem 2)."""
+
+    def __init__(self, margin: float) -> None:
+        self.margin = margin
+        self.shown = (margin, 0.0)  # a low energy is real
+        self.at_end = (margin, None)
+
+    def best(self, p: Array, q: Array, cell: float) -> Array:
+        return np.where(p < q, self.margin, 0.0)
+
+    def losses(self, p: Array, q: Array, cell: float) -> tuple[float, float]:
+        d = self.margin * np.minimum(p, q).sum() * cell
+        return float(d), float((q * self.best(p, q, cell)).sum() * cell)
+
+
+class BalanceTheory(Theory):
+    """Berthelot et al. 2017: no best D is known; k keeps E L(G(z)) at gamma E L(x), and the
+    measure M tells how far both have come."""
+
+    shown = (0.5, 0.0)
+
+    def best(self, p: Array, q: Array, cell: float) -> None:
+        return None
+
+    def losses(self, p: Array, q: Array, cell: float) -> tuple[None, None]:
+        return None, None
+
+
 @dataclass(frozen=True)
 class Choice:
     """A game to choose: an objective, its options, its theory."""
@@ -236,6 +266,8 @@ GAMES = {
     "wgan-gp": Choice("wgan-gp", WassersteinTheory(), (("gp", 1.0),)),
     "dragan": Choice("dragan", LogTheory()),
     "r3gan": Choice("rpgan", PairTheory()),
+    "ebgan": Choice("ebgan", EnergyTheory(1.0), (("margin", 1.0),)),
+    "began": Choice("began", BalanceTheory(), (("lambda_k", 0.02),)),
 }
 PENALTIES = ("r1", "r2", "gp", "lecam")
 
@@ -391,6 +423,7 @@ class Experiment:
             "grid": self._grid(),
             "terms": {k: finite(v) for k, v in self.terms.items()},
             "loss": losses,
+            "more": self._more(),
             "theory": {"D": finite(d_best), "G": finite(g_best)},
             "distance": finite(jsd(self.p, q, self.cell)),
             "modes": self._modes(x),
@@ -460,6 +493,11 @@ class Experiment:
             says = score if self.theory.shown is None else self.game.squash(score)
             out[name] = finite(float(says.mean()))
         return out
+
+    def _more(self) -> dict[str, float | None]:
+        """What the objective watches beside D(x) and D(G(z)), which need a batch."""
+        watched = self.game.readings(Batch(self.data.batch(np.arange(1)).real))
+        return {name: finite(float(v.mean())) for name, v in watched.items()}
 
     def _loss(self, player: str) -> float | None:
         """A player's loss without the penalties, which theory knows nothing of."""

@@ -7,13 +7,15 @@ so that a single spike stays visible.
 
 from __future__ import annotations
 
-import re
+import math
 import threading
+import time
 from typing import Any
 
 import numpy as np
 
-from ganforge.run import Run, Tail, goes_back, parse_record
+from ganforge.run import Run, Tail, goes_back
+from ganforge.studio.ticks import Reader, Stretch
 
 AXES = ("step", "images", "seconds")
 PLAIN = frozenset((*AXES, "speed"))
@@ -22,9 +24,8 @@ MOST_NAMES = 128
 """A run has tens of series; a file that claims more is not let into memory."""
 MOST_HISTOGRAMS = 240
 MOST_NOTES = 5000
-HURRY = 1 << 21
-"""From so many unread bytes on, speed counts."""
-HISTOGRAM = re.compile(rb',"histogram":\{[^{}]*\}')
+MOST_VALUES = 1 << 24
+"""In memory, 128 MiB of them. Of a longer run twice as many ticks share two values each."""
 
 
 class Columns:
@@ -32,6 +33,8 @@ class Columns:
 
     def __init__(self) -> None:
         self.length = 0
+        self.paired = 0
+        """So many rows are pairs, thinned out of more."""
         self._data: dict[str, np.ndarray] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -42,8 +45,13 @@ class Columns:
 
     def extend(self, rows: list[dict[str, float]]) -> None:
         """Append rows, each with the names that it has."""
-        end = self.length + len(rows)
-        for name in dict.fromkeys(name for row in rows for name in row):
+        names = dict.fromkeys(name for row in rows for name in row)
+        self.add({n: np.array([row.get(n, np.nan) for row in rows]) for n in names}, len(rows))
+
+    def add(self, columns: dict[str, np.ndarray], rows: int) -> None:
+        """Append so many rows of the columns that there are."""
+        end = self.length + rows
+        for name, values in columns.items():
             column = self._data.get(name)
             if column is None:
                 if len(self._data) >= MOST_NAMES:
@@ -53,11 +61,24 @@ class Columns:
                 wider = np.full(max(64, end + end // 2), np.nan)
                 wider[: len(column)] = column
                 column = self._data[name] = wider
-            column[self.length : end] = [row.get(name, np.nan) for row in rows]
+            column[self.length : end] = values
         self.length = end
+        while self.length * len(self._data) > MOST_VALUES and self.length > 8:
+            self._thin()
+
+    def _thin(self) -> None:
+        """Of each four rows two, with what is smallest and largest; no pair is torn apart."""
+        edges = np.append(np.arange(0, self.length, 4), self.length)
+        kept = bucketed({name: self.get(name) for name in self._data}, edges)
+        self._data = {name: column.copy() for name, column in kept.items()}
+        self.paired = self.length = len(next(iter(kept.values())))
 
     def cut(self, length: int) -> None:
-        """Keep the first `length` rows."""
+        """Keep the first `length` rows. Of a pair, which tells of all ticks from its first
+        to its second, both or neither."""
+        if length < self.paired:
+            length -= length % 2
+            self.paired = length
         for column in self._data.values():
             column[length : self.length] = np.nan
         self.length = min(self.length, length)
@@ -76,7 +97,8 @@ class Ledger:
     """All that a run's records say, kept up to date by `update`. Safe between threads."""
 
     def __init__(self, run: Run) -> None:
-        self.tail = Tail(run.path / "records.jsonl", parse=self._parse)
+        self.tail = Tail(run.path / "records.jsonl")
+        self.reader = Reader(numbers, lambda record: not any(k in record for k in self.notes))
         self.lock = threading.Lock()
         self.generation = 0
         """Grows whenever something that was told before no longer holds."""
@@ -86,32 +108,44 @@ class Ledger:
         self.ticks = Columns()
         self.histograms: list[dict[str, Any]] = []
         self._histogram_count, self._histogram_every = 0, 1
-        self._lines, self._hurry = 0, False
         self.notes: dict[str, list[dict[str, Any]]] = {"event": [], "score": [], "health": []}
 
-    def update(self) -> None:
-        """Read what is new."""
+    def update(self, seconds: float | None = None) -> None:
+        """Read what is new, for about so long; `behind` says that there is more."""
+        end = time.monotonic() + (math.inf if seconds is None else seconds)
         with self.lock:
+            began = self.behind
             while True:
-                self._hurry = self.tail.unread() > HURRY
-                again, records = self.tail.read()
+                again, text = self.tail.lines()
                 if again:
                     self.generation += 1
                     self._clear()
                 rows: list[dict[str, float]] = []
-                for record in records:
-                    self._take(record, rows)
+                paired = self.ticks.paired
+                for found in self.reader.read(text):
+                    if isinstance(found, Stretch):
+                        self.ticks.extend(rows)
+                        rows.clear()
+                        self._take_stretch(found)
+                    else:
+                        self._take(found, rows)
                 self.ticks.extend(rows)
-                if not self.tail.behind:
-                    return
+                self.generation += self.ticks.paired > paired
+                if not self.behind or time.monotonic() > end:
+                    break
+            self.generation += began or self.behind
 
-    def _parse(self, line: bytes) -> dict[str, Any] | None:
-        """A line as a record. Histograms are most of a long file and few are kept: in a
-        hurry most are passed over. (Inside a JSON string their mark would be escaped.)"""
-        self._lines += 1
-        if self._hurry and self._lines % 64:
-            line = HISTOGRAM.sub(b"", line)
-        return parse_record(line)
+    @property
+    def behind(self) -> bool:
+        return self.tail.behind
+
+    def _take_stretch(self, found: Stretch) -> None:
+        values = np.where(np.abs(found.rows) < 1e300, found.rows, np.nan)
+        columns = {name: values[:, place] for name, place in found.names.items()}
+        self.ticks.add(columns, len(values))
+        for record in found.samples:
+            if isinstance(record.get("histogram"), dict):
+                self._take_histogram({"step": record["step"]} | record["histogram"])
 
     def _take(self, record: dict[str, Any], rows: list[dict[str, float]]) -> None:
         """Note a record; a tick's numbers join `rows`, which are yet to be kept."""
@@ -199,7 +233,11 @@ def thin(columns: dict[str, np.ndarray], points: int) -> dict[str, np.ndarray]:
     buckets = max(points // 2, 1)
     if length <= 2 * buckets:
         return columns
-    edges = np.linspace(0, length, buckets + 1).astype(int)
+    return bucketed(columns, np.linspace(0, length, buckets + 1).astype(int))
+
+
+def bucketed(columns: dict[str, np.ndarray], edges: np.ndarray) -> dict[str, np.ndarray]:
+    """Two rows for each bucket of rows, as `thin` says."""
     first, last = edges[:-1], edges[1:] - 1
     out = {}
     for name, v in columns.items():

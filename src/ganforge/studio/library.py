@@ -19,6 +19,7 @@ from PIL import Image
 
 from ganforge.errors import UserError
 from ganforge.run import Run, Tail, find_runs
+from ganforge.sounds import is_sound, kept_sounds
 from ganforge.studio.ledger import AXES, Ledger, number, numbers
 from ganforge.studio.problems import Problem
 
@@ -85,6 +86,7 @@ class Entry:
             "name": self.run.path.name if self.key == "." else self.key.replace("~1", "/"),
             "recipe": config.get("recipe"),
             "data": config.get("data"),
+            "sound": heard_of(config),
             "state": state_of(live, last, event, config),
             "step": last.get("step"),
             "images": last.get("images"),
@@ -133,20 +135,41 @@ class Entry:
         """The picture of one step, as it is in the run folder."""
         return read_png(self.run.sample_path(step), self.run.path)
 
+    def sounds(self) -> list[dict[str, str]]:
+        """What the run has kept to be heard; see `ganforge.sounds.kept_sounds`."""
+        try:
+            made = read_within(self.run.path / "sounds.html", self.run.path)
+        except OSError:
+            return []
+        return kept_sounds(made.decode(errors="replace"))
+
+
+def read_within(path: Path, folder: Path) -> bytes:
+    """A file that lies below a folder, as far as `MOST_BYTES` and one more: links that lead
+    out of it are not followed."""
+    real = path.resolve(strict=True)
+    if not real.is_relative_to(folder.resolve()) or not real.is_file():
+        raise FileNotFoundError
+    with open(real, "rb") as f:
+        return f.read(MOST_BYTES + 1)
+
 
 def read_png(path: Path, folder: Path) -> bytes:
-    """A PNG that lies below a folder: links that lead out of it are not followed."""
+    """A PNG that lies below a folder."""
     try:
-        real = path.resolve(strict=True)
-        if not real.is_relative_to(folder.resolve()) or not real.is_file():
-            raise FileNotFoundError
-        with open(real, "rb") as f:
-            data = f.read(MOST_BYTES + 1)
+        data = read_within(path, folder)
     except OSError:
         raise Problem(404, "No such picture", f"there is no {path.name}") from None
     if len(data) > MOST_BYTES or not data.startswith(PNG):
         raise Problem(404, "No such picture", f"{path.name} is not a whole PNG")
     return data
+
+
+def heard_of(config: dict[str, Any]) -> bool:
+    """Whether these are sounds, as far as a configuration can be read."""
+    with contextlib.suppress(AttributeError, TypeError):
+        return is_sound(config)
+    return False
 
 
 def state_of(

@@ -31,6 +31,8 @@ MOST_VIEWERS = 500
 MOST_QUEUED = 16
 POINTS = 1200
 NEWEST = 40
+PATIENCE = 1.0
+"""Seconds of reading after which a page is shown as much of a long run as has been read."""
 
 
 def message(event: str, data: Any) -> bytes:
@@ -143,20 +145,21 @@ class RunFeed:
         self._told: tuple[int, int] = (-1, 0)
         self._seen: Any = None
         self._rest: str = ""
-        self._first: tuple[Any, bytes] = (None, b"")
+        self._first: tuple[Any, bytes] = (None, b"")  # for which state, and the message
         self._ledger: Ledger | None = None
 
     def first(self) -> bytes:
         """The whole run, thinned. Made once for all who come between two changes."""
-        if self._first[0] != (self._seen, self._rest):
-            ledger = self.library.ledger(self.key)
+        ledger = self.library.ledger(self.key)
+        now = (self._seen, self._rest, ledger.generation, ledger.ticks.length)
+        if self._first[0] != now:
             body = self._state() | {
                 "config": self.library.entry(self.key).config,
                 "series": ledger.series(POINTS),
                 "histograms": list(ledger.histograms),
                 "count": ledger.ticks.length,
             }
-            self._first = ((self._seen, self._rest), message("first", body))
+            self._first = (now, message("first", body))
         return self._first[1]
 
     def _state(self) -> dict[str, Any]:
@@ -175,9 +178,9 @@ class RunFeed:
         """The news since the last look."""
         entry, ledger = self.library.entry(self.key), self.library.ledger(self.key)
         seen = (signature(entry.run.path), entry.live)
-        if seen == self._seen and ledger is self._ledger:
+        if seen == self._seen and ledger is self._ledger and not ledger.behind:
             return []
-        ledger.update()
+        ledger.update(PATIENCE)
         self._seen, self._ledger = seen, ledger
         generation, count = self._told
         self._told = (ledger.generation, ledger.ticks.length)

@@ -103,7 +103,7 @@ def create_app(
         openapi_url=None,
     )
     problems.install(app)
-    app.state.feeds = feeds
+    app.state.feeds, app.state.explorer = feeds, explorer
 
     async def page() -> Response:
         return FileResponse(STATIC / "index.html", headers={"cache-control": "no-cache"})
@@ -158,6 +158,11 @@ def create_app(
     def sample(key: str, step: int, v: int = 0) -> Response:
         return png(library.entry(key).sample(step), v)
 
+    @app.get("/api/runs/{key}/sounds")
+    def sounds(key: str) -> dict[str, Any]:
+        """The sounds that the run has kept, as `playable` gives them."""
+        return {"sounds": library.entry(key).sounds()}
+
     @app.get("/api/runs/{key}/thumbs/{step}.png")
     def thumb(key: str, step: int, v: int = 0) -> Response:
         return png(library.thumbnail(key, step, v), v)
@@ -181,6 +186,10 @@ def create_app(
         data, kind = explorer.make(key, wanted)
         spent = f"make;dur={1000 * (time.perf_counter() - began):.1f}"
         return Response(data, media_type=kind, headers={"server-timing": spent})
+
+    @app.post("/api/explore/{key}/hear")
+    def explore_hear(key: str, wanted: Wanted) -> dict[str, Any]:
+        return explorer.hear(key, wanted)
 
     @app.post("/api/explore/{key}/directions")
     def explore_directions(key: str, asked: Directed) -> dict[str, Any]:
@@ -255,9 +264,11 @@ class Server(uvicorn.Server):
             )
         )
         self.feeds: Feeds = app.app.state.feeds
+        self.explorer: Explorer = app.app.state.explorer
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.feeds.close()
+        self.explorer.repairs.close()
         await super().shutdown(sockets)
 
 

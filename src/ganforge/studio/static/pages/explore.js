@@ -1,5 +1,6 @@
 // A walk through a generator's latent space.
 import { html, useState, useEffect, useMemo, useRef, useCallback, useSettings, t, Head, Link, number, whole, post, json, path, attempt, announce, toast, go, thumbUrl } from "../core.js";
+import { Board, Sound, release, sounding } from "../sound.js";
 import Repair from "./repair.js";
 
 const REACH = 1.6; // how far the pad goes, in radians: beyond pi / 2 it leaves its centre behind
@@ -57,14 +58,17 @@ function Space({ name, model }) {
   const [busy, setBusy] = useState("");
   const [near, setNear] = useState(null);
   const [axes, setAxes] = useState("plane");
+  const [follow, setFollow] = useState(true);
   const url = (verb) => `/api/explore/${path(name)}/${verb}`;
   const make = useCallback(async (points, more = {}) => post(url("make"), { step: model.step, points, ...more }), [name, model.step]);
   const change = (more) => setPoint((p) => ({ ...p, ...more }));
   const { picture, took } = usePicture(point, make);
-  const sideways = model.shape.length === 3 ? model.shape[2] / model.shape[1] : 1;
+  const hear = useCallback(async (points, more = {}) => (await (await post(url("hear"), { step: model.step, points, ...more })).json()).sounds.map(sounding), [name, model.step]);
+  const heard = useHeard(point, model.sound && hear);
+  const sideways = model.sound ? 4 / 3 : model.shape.length === 3 ? model.shape[2] / model.shape[1] : 1;
 
   const look = async () => { setBusy("directions"); await attempt(async () => setShares((await (await post(url("directions"), { step: model.step, label: point.label })).json()).shares)); setBusy(""); };
-  const neighbours = async () => { setBusy("near"); await attempt(async () => setNear(await (await post(url("neighbours"), { step: model.step, point })).json())); setBusy(""); };
+  const neighbours = async () => { setBusy("near"); await attempt(async () => setNear(withSounds(await (await post(url("neighbours"), { step: model.step, point })).json()))); setBusy(""); };
   const save = (form, points, more) => attempt(async () => {
     const response = await make(points, { form, ...more });
     const link = document.createElement("a");
@@ -93,16 +97,20 @@ function Space({ name, model }) {
   return html`<div class="explore">
     <section class="card stage" aria-labelledby="here">
       <div class="row between"><h2 id="here">${t("explore.here")}</h2><span class="sub">${took !== null && t("explore.took", { n: number(took, 2) })}</span></div>
-      <div class="picture big" style=${{ aspectRatio: sideways }}>${picture && html`<img src=${picture} alt=${t("explore.alt")} />`}</div>
+      ${model.sound ? html`<${Sound} sound=${{ picture, url: heard }} label=${t("sound.here")} auto=${follow}>
+        <p class="sub">${t("sound.axes")}</p><label class="check"><input type="checkbox" checked=${follow} onChange=${(e) => setFollow(e.target.checked)} /> ${t("sound.follow")}</label><//>`
+      : html`<div class="picture big" style=${{ aspectRatio: sideways }}>${picture && html`<img src=${picture} alt=${t("explore.alt")} />`}</div>`}
       <div class="row">
         <button class="primary" onClick=${pin}>${t("explore.pin")}</button>
+        ${model.sound && html`<button onClick=${() => save("wav", [point])}>WAV</button>`}
         <button onClick=${() => save("png", [point])}>PNG</button>
         <button onClick=${() => save("npy", [point])}>${t("explore.latents")}</button>
         <button onClick=${neighbours} disabled=${busy === "near"}>${busy === "near" ? t("explore.searching") : t("explore.near")}</button>
       </div>
       ${near && html`<div class="near" role="region" aria-label=${t("explore.near")}>
         <p class="sub">${t("explore.nearText", { n: whole(near.searched), of: whole(near.of) })}</p>
-        <ol class="strip">${near.nearest.map((n) => html`<li key=${n.number}><img src=${n.picture} alt=${n.class ?? `#${n.number}`} /><small>${n.class ?? "#" + n.number}<br /><b>${number(n.distance, 2)}</b></small></li>`)}</ol></div>`}
+        ${model.sound ? html`<${Board} sounds=${near.nearest} label=${t("explore.near")} name=${(n) => nameOf(n)} caption=${(n) => html`<small>${nameOf(n)} <b>${number(n.distance, 2)}</b></small>`} />`
+        : html`<ol class="strip">${near.nearest.map((n) => html`<li key=${n.number}><img src=${n.picture} alt=${nameOf(n)} /><small>${nameOf(n)}<br /><b>${number(n.distance, 2)}</b></small></li>`)}</ol>`}</div>`}
     </section>
     <section class="card" aria-labelledby="pad">
       <div class="row between"><h2 id="pad">${t("explore.pad")}</h2>
@@ -125,7 +133,50 @@ function Space({ name, model }) {
       </div>
     </section>
   </div>
-  <${Between} pins=${pins} setPins=${setPins} setPoint=${setPoint} make=${make} save=${save} />`;
+  ${model.sound && html`<${Handful} point=${point} setPoint=${setPoint} hear=${hear} save=${save} />`}
+  <${Between} pins=${pins} setPins=${setPins} setPoint=${setPoint} make=${make} save=${save} hear=${model.sound && hear} video=${model.video} />`;
+}
+
+const nameOf = (n) => n.class ?? `#${n.number}`;
+const withSounds = (found) => ({ ...found, nearest: found.nearest.map((n) => (n.wav ? sounding(n) : n)) });
+
+// The sound at a point, once the point has come to rest.
+function useHeard(point, hear) {
+  const [url, setUrl] = useState(null);
+  useEffect(() => {
+    if (!hear) return;
+    let current = true;
+    const timer = setTimeout(async () => {
+      const sounds = await attempt(() => hear([point]));
+      if (!current) release(sounds);
+      else if (sounds) setUrl((old) => { if (old) URL.revokeObjectURL(old); return sounds[0].url; });
+    }, 120);
+    return () => { current = false; clearTimeout(timer); };
+  }, [JSON.stringify(point), hear]);
+  return url;
+}
+
+// Eight sounds from elsewhere, to listen around.
+const HANDFUL = 8;
+function Handful({ point, setPoint, hear, save }) {
+  const [from, setFrom] = useState(1);
+  const [sounds, setSounds] = useState(null);
+  const points = Array.from({ length: HANDFUL }, (_, i) => ({ ...point, seed: from + i, u: 0, v: 0 }));
+  const rest = JSON.stringify(points);
+  useEffect(() => {
+    let current = true;
+    const timer = setTimeout(async () => {
+      const found = await attempt(() => hear(JSON.parse(rest)));
+      if (!current) release(found);
+      else if (found) setSounds((old) => { release(old); return found; });
+    }, 400);
+    return () => { current = false; clearTimeout(timer); };
+  }, [rest, hear]);
+  return html`<section class="card spaced" aria-labelledby="handful"><h2 id="handful">${t("sound.handful")}</h2>
+    ${sounds && html`<${Board} sounds=${sounds} label=${t("sound.handful")} name=${(s, i) => t("sound.seed", { n: from + i })}
+        caption=${(s, i) => html`<button class="plain" onClick=${() => setPoint(points[i])} aria-label=${t("sound.go", { n: from + i })}>${t("explore.seed")} ${from + i}</button>`}>
+      <button onClick=${() => setFrom(from + HANDFUL)}>${t("sound.more")}</button><button onClick=${() => save("wav", points)}>WAV</button><//>`}
+  </section>`;
 }
 
 // The picture at a point. One request at a time; what was wanted meanwhile comes next.
@@ -201,7 +252,7 @@ function Slider({ label, min, max, step, value, onChange, zero }) {
 }
 
 // Pinned samples, and the way from each to the next.
-function Between({ pins, setPins, setPoint, make, save }) {
+function Between({ pins, setPins, setPoint, make, save, hear, video }) {
   const [film, setFilm] = useState(null);
   const [frames, setFrames] = useState(12);
   const [busy, setBusy] = useState(false);
@@ -210,23 +261,32 @@ function Between({ pins, setPins, setPoint, make, save }) {
   const walk = async () => {
     setBusy(true);
     const more = { between: frames };
+    if (hear) {
+      const sounds = await attempt(() => hear(points, more));
+      if (sounds) setFilm((old) => { release(old); return sounds; });
+      setBusy(false);
+      return;
+    }
     const blobs = await attempt(async () => [await (await make(points, { ...more, columns: 64 })).blob(), await (await make(points, { ...more, form: "webp" })).blob()]);
     if (blobs) setFilm(blobs.map((b) => URL.createObjectURL(b)));
     setBusy(false);
   };
-  if (!pins.length) return html`<section class="card spaced"><h2>${t("explore.between")}</h2><p class="sub">${t("explore.betweenText")}</p></section>`;
+  if (!pins.length) return html`<section class="card spaced"><h2>${t("explore.between")}</h2><p class="sub">${t(hear ? "sound.betweenText" : "explore.betweenText")}</p></section>`;
   return html`<section class="card spaced" aria-labelledby="between"><h2 id="between">${t("explore.between")}</h2>
     <ol class="strip pins">${pins.map((p, i) => html`<li key=${p.id}>
       <button class="pinned" onClick=${() => setPoint(p.point)} aria-label=${t("explore.goto", { n: i + 1 })}><img src=${p.url} alt="" /></button>
       <button class="plain" onClick=${() => setPins(pins.filter((q) => q !== p))} aria-label=${t("explore.unpin", { n: i + 1 })}>✕</button></li>`)}</ol>
     <div class="row">
       <button class="primary" onClick=${walk} disabled=${pins.length < 2 || busy}>${busy ? t("loading") : t("explore.walk")}</button>
-      <label class="field inline"><span>${t("explore.frames")}</span><input class="short" type="number" min="1" max="60" value=${frames} onInput=${(e) => e.target.validity.valid && setFrames(+e.target.value || 12)} /></label>
-      ${film && html`<button onClick=${() => save("webp", points, { between: frames })}>${t("explore.video")}</button>
+      <label class="field inline"><span>${t(hear ? "sound.frames" : "explore.frames")}</span><input class="short" type="number" min="1" max="60" value=${frames} onInput=${(e) => e.target.validity.valid && setFrames(+e.target.value || 12)} /></label>
+      ${film && html`${hear ? html`<button onClick=${() => save("wav", points, { between: frames })}>WAV</button>`
+        : html`<button onClick=${() => save("webp", points, { between: frames })}>${t("explore.video")}</button>
         <button onClick=${() => save("gif", points, { between: frames })}>GIF</button>
+        ${video && html`<button onClick=${() => save("mp4", points, { between: frames })}>MP4</button>`}`}
         <button onClick=${() => save("npy", points, { between: frames })}>${t("explore.latents")}</button>`}
     </div>
     ${pins.length < 2 && html`<p class="sub spaced">${t("explore.oneMore")}</p>`}
-    ${film && html`<div class="films"><img class="film" src=${film[1]} alt=${t("explore.filmAlt")} /><div class="scroll" tabindex="0" role="region" aria-label=${t("explore.stripAlt")}><img class="stripimage" src=${film[0]} alt=${t("explore.stripAlt")} /></div></div>`}
+    ${film && hear && html`<${Board} sounds=${film} label=${t("explore.between")} />`}
+    ${film && !hear && html`<div class="films"><img class="film" src=${film[1]} alt=${t("explore.filmAlt")} /><div class="scroll" tabindex="0" role="region" aria-label=${t("explore.stripAlt")}><img class="stripimage" src=${film[0]} alt=${t("explore.stripAlt")} /></div></div>`}
   </section>`;
 }

@@ -8,7 +8,7 @@ const BASE = {
   width: 32, depth: 2, d_width: 32, d_depth: 2, rate_g: 0.002, rate_d: 0.002, momentum: 0, optimiser: "adam", batch: 128, seed: 0,
 };
 const DATA = { 1: ["bump", "two-bumps", "three-bumps", "flat", "drawn"], 2: ["blob", "corner", "ring", "grid", "two-blobs", "spiral", "moons", "point", "drawn"] };
-const GAMES = ["gan", "minimax", "lsgan", "hinge", "wgan", "wgan-gp", "dragan", "r3gan"];
+const GAMES = ["gan", "minimax", "lsgan", "hinge", "wgan", "wgan-gp", "dragan", "r3gan", "ebgan", "began"];
 const PENALTIES = ["r1", "r2", "gp", "lecam"];
 // Each shows one thing; `cure` is what to change to mend it.
 export const PRESETS = {
@@ -109,7 +109,7 @@ export default function Lab() {
     ${frame && world && html`<${Curves} past=${past} world=${world} />`}`;
 }
 
-const brief = (f) => ({ step: f.step, loss: f.loss, theory: f.theory, distance: f.distance, reads: f.reads });
+const brief = (f) => ({ step: f.step, loss: f.loss, theory: f.theory, distance: f.distance, reads: f.reads, more: f.more });
 
 function words(f) {
   const parts = [t("lab.read.step", { n: whole(f.step) }), t("lab.read.distance", { d: number(f.distance, 2) })];
@@ -195,10 +195,12 @@ function Curves({ past, world }) {
   const end = (who) => (world.end[who] === null ? undefined : { value: world.end[who], label: t("lab.end", { v: number(world.end[who], 3) }) });
   const says = [{ label: "D(x)", colour: "--real", values: past.map((p) => p.reads.real) }, { label: "D(G(z))", colour: "--fake", values: past.map((p) => p.reads.fake) }];
   const unit = world.shown && world.shown[0] === 0;
+  const more = Object.keys(past[0]?.more ?? {}).map((name, i) => ({ label: name, colour: ["--third", "--fourth"][i % 2], values: past.map((p) => p.more[name]) }));
   return html`<div class="charts">
     <${Chart} ...${common} title=${t("lab.chart.D")} series=${losses("D", "--real")} line=${end("D")} />
     <${Chart} ...${common} title=${t("lab.chart.G")} series=${losses("G", "--fake")} line=${end("G")} />
     <${Chart} ...${common} title=${t("chart.says")} series=${says} range=${unit ? [0, 1] : undefined} line=${unit ? { value: 0.5, label: t("chart.half") } : { value: 0, label: "0" }} />
+    ${more.length > 0 && html`<${Chart} ...${common} title=${t("lab.chart.more")} series=${more} />`}
     <${Chart} ...${common} title=${t("lab.chart.distance")} series=${[{ label: t("lab.jsd"), colour: "--fourth", values: past.map((p) => p.distance) }]} range=${[0, 0.7]} line=${{ value: world.worst, label: t("lab.apart") }} />
   </div>`;
 }

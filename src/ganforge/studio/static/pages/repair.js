@@ -24,7 +24,7 @@ export default function Repair({ name, model }) {
   return html`<section class="card repair" aria-labelledby="repair">
     <div class="row between"><h2 id="repair">${t("repair.title")}</h2>${model.damage && html`<code>${model.damage}</code>`}</div>
     <div class=${"drop" + (over ? " over" : "")} onDragOver=${(e) => { e.preventDefault(); setOver(true); }} onDragLeave=${() => setOver(false)} onDrop=${(e) => { e.preventDefault(); setOver(false); take(e.dataTransfer.files); }}>
-      <label class="field"><span>${t("repair.drop")}</span><input type="file" accept="image/*" onChange=${(e) => take(e.target.files)} /></label>
+      <label class="field"><span>${t("repair.drop")}</span><input type="file" accept="image/*" onClick=${(e) => { e.target.value = ""; /* the same file again is a choice too */ }} onChange=${(e) => take(e.target.files)} /></label>
       ${model.damage && html`<label class="check"><input type="checkbox" checked=${damage} onChange=${(e) => setDamage(e.target.checked)} /> ${t("repair.damage")}</label>`}
       <p class="sub" role="status">${busy ? t("repair.busy") : file ? file.name : t("repair.text")}</p>
     </div>

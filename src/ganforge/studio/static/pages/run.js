@@ -1,6 +1,7 @@
 // One run, live.
 import { html, useState, useEffect, useMemo, useRef, useFeed, useSettings, t, known, Head, Link, Segments, Ask, number, whole, duration, post, json, path, sampleUrl, toast, attempt } from "../core.js";
 import { Chart, Histogram, paint } from "../chart.js";
+import { Board, release, sounding } from "../sound.js";
 import { Verdict, State, lowerIsBetter, manner } from "../parts.js";
 
 const MOST_POINTS = 3000;
@@ -70,7 +71,10 @@ export default function Run({ name }) {
     <//>
     ${broken && html`<p class="badge warn" role="alert">${t("lost")}</p>`}
     <div class="run">
-      <${Samples} name=${name} samples=${run.samples} onStep=${setShownStep} />
+      <div class="side">
+        <${Samples} name=${name} samples=${run.samples} onStep=${setShownStep} sound=${s.sound} />
+        ${s.sound && html`<${Sounds} name=${name} state=${s.state} />`}
+      </div>
       <div class="side">
         <${Health} health=${s.health} />
         <${Numbers} s=${s} config=${run.config} />
@@ -109,7 +113,24 @@ function Numbers({ s, config }) {
   </section>`;
 }
 
-function Samples({ name, samples, onStep }) {
+// What the run has kept to be heard, at its last end.
+function Sounds({ name, state }) {
+  const [sounds, setSounds] = useState(null);
+  useEffect(() => {
+    let current = true;
+    attempt(async () => {
+      const found = (await json(`/api/runs/${path(name)}/sounds`)).sounds;
+      if (current) setSounds((old) => { release(old); return found.map(sounding); });
+    });
+    return () => { current = false; };
+  }, [name, state]);
+  return html`<section class="card" aria-labelledby="sounds"><h2 id="sounds">${t("sound.kept")}</h2>
+    ${sounds?.length ? html`<${Board} sounds=${sounds} label=${t("sound.kept")} caption=${(s) => (s.name && Number.isNaN(+s.name) ? html`<small>${s.name}</small>` : null)} />`
+    : html`<p class="sub">${t("sound.later")} <${Link} to=${"/explore/" + path(name)}>${t("page.explore")}<//></p>`}
+  </section>`;
+}
+
+function Samples({ name, samples, onStep, sound }) {
   const [index, setIndex] = useState(null); // null: follow the newest
   const [playing, setPlaying] = useState(false);
   const last = samples.length - 1;
@@ -132,7 +153,8 @@ function Samples({ name, samples, onStep }) {
   const move = (to) => { setPlaying(false); setIndex(to >= last ? null : Math.max(0, to)); };
   return html`<section class="card" aria-labelledby="samples">
     <div class="row between"><h2 id="samples">${t("samples")}</h2><span class="sub">${t("step")} ${whole(sample[0])}</span></div>
-    <div class="picture"><img src=${sampleUrl(name, sample)} alt=${t("sampleAlt", { n: whole(sample[0]) })} /></div>
+    <div class="picture"><img src=${sampleUrl(name, sample)} alt=${t(sound ? "sound.sampleAlt" : "sampleAlt", { n: whole(sample[0]) })} /></div>
+    ${sound && html`<p class="sub">${t("sound.axes")}</p>`}
     <div class="scrub">
       <input type="range" min="0" max=${last} value=${i} aria-label=${t("scrubber")} aria-valuetext=${`${t("step")} ${whole(sample[0])}, ${t("pictureOf", { i: i + 1, n: last + 1 })}`}
         onInput=${(e) => move(+e.target.value)} />
