@@ -39,21 +39,28 @@ def plan(
     *,
     settings: Mapping[str, Any] | None = None,
     terms: Mapping[str, float] | None = None,
-    objective: Objective | type[Objective] | None = None,
-    family: Family | type[Family] | None = None,
+    objective: Objective | type[Objective] | str | None = None,
+    family: Family | type[Family] | str | None = None,
     **more: Any,
 ) -> tuple[Config, Dataset, Own]:
     """Open the data and settle every setting, as `--dry-run` shows it; nothing is trained.
+    The arguments are those of `train`.
 
     Raises:
         UserError: the data cannot be opened, or a setting does not fit.
     """
     chosen = recipes.recipe(recipe) if isinstance(recipe, str) else recipe
+    flat: dict[str, Any] = dict(settings or {}) | {
+        k: v for k, v in more.items() if v is not None or is_option(k)
+    }
+    if isinstance(objective, str):
+        flat["objective"], objective = objective, None
+    if isinstance(family, str):
+        flat["family"], family = family, None
     own = Own(
         objective or (None if isinstance(chosen.objective, str) else chosen.objective),
         family or (None if isinstance(chosen.family, str) else chosen.family),
     )
-    flat = dict(settings or {}) | {k: v for k, v in more.items() if v is not None}
     opening = {k: v for k, v in chosen.settings.items() if k in OPENING} | flat
     options = {k: v for k in OPENING if (v := opening.get(k)) is not None}
     flat = {k: v for k, v in flat.items() if k not in OPENING}
@@ -84,6 +91,11 @@ def plan(
     return config.model_copy(update=own_names(own)), dataset, own
 
 
+def is_option(name: str) -> bool:
+    """Whether a setting is an option of the objective or the family, where None is a value."""
+    return name not in OPENING and name not in Config.model_fields
+
+
 def train(
     data: Any = DEFAULT_DATA,
     recipe: str | recipes.Recipe = "auto",
@@ -91,8 +103,8 @@ def train(
     *,
     settings: Mapping[str, Any] | None = None,
     terms: Mapping[str, float] | None = None,
-    objective: Objective | type[Objective] | None = None,
-    family: Family | type[Family] | None = None,
+    objective: Objective | type[Objective] | str | None = None,
+    family: Family | type[Family] | str | None = None,
     start_from: str | Path | None = None,
     watch: Watcher | None = None,
     stop_when_converged: bool = False,
@@ -104,9 +116,11 @@ def train(
         data: a source (see docs/data.md), an array (N, ...) or an opened Dataset.
         recipe: a recipe's name, ./FILE.py:NAME, or a `Recipe`.
         run: the new run folder; runs/RECIPE-NUMBER if not given.
-        settings: what `--set` takes; keyword arguments are the same (steps=100, lr=1e-4).
+        settings: what `--set` takes; keyword arguments are the same (steps=100, lr=1e-4). An
+            argument of the training that is None counts as not given; an option of the objective
+            or the family may be None (d_norm=None).
         terms: extra terms and their weights, what `--add` takes.
-        objective, family: classes or objects of your own.
+        objective, family: names, or classes or objects of your own.
         start_from: a run whose networks to start from (fine-tuning).
         watch: called with every record.
 

@@ -97,7 +97,10 @@ def train(
     if run is not None:
         need_free_run(run)
     config, dataset, own = api.plan(
-        data, recipe, settings=settings, terms=parse_terms(add or []), **flags
+        data,
+        recipe,
+        settings=settings | {k: v for k, v in flags.items() if v is not None},
+        terms=parse_terms(add or []),
     )
     show_plan(config, dataset)
     if dry_run:
