@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from ganforge import api
 from ganforge.errors import UserError
 from ganforge.run import Run
 from ganforge.training.checkpoints import read
-from ganforge.training.distributed import World
+from ganforge.training.distributed import World, _of_this_start
 
 STEPS = 3
 
@@ -31,6 +32,7 @@ def train(run: Path, processes: int, recipe: str, steps: int = STEPS, resume: bo
         env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stderr.count("budget is reached") + done.stdout.count("budget is reached") == 1
 
 
 def networks(run: Path, step: int = STEPS) -> dict[str, torch.Tensor]:
@@ -152,7 +154,7 @@ def test_torchrun_restarts_and_the_end_is_the_same(tmp_path):
                                 env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL,
                                 stderr=subprocess.PIPE, text=True)  # fmt: skip
 
-    steps = 600
+    steps = 300
     whole, killed = start(tmp_path / "whole", steps), start(tmp_path / "killed", steps)
     step = save_midway(tmp_path / "killed", killed)
     os.kill(workers(killed)["1"], signal.SIGKILL)
@@ -176,3 +178,22 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused(tmp_path, monkeypatch, 
     with pytest.raises(UserError, match="cannot be shared evenly"):
         ganforge.train(recipe="gan", run=tmp_path / "new", steps=1, width=8, batch_size=batch)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_restart_does_not_read_what_an_earlier_start_wrote():
+    """torchrun keeps its store over a restart, and the other's old address with it."""
+    store = torch.distributed.HashStore()
+
+    def start(ranks: str) -> list[torch.distributed.Store]:
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(lambda r: _of_this_start(store, int(r), 2, minutes=1), ranks))
+
+    for first, second in (start("01"), start("10")):
+        first.set("address", "here")
+        assert second.check(["address"])
+    old = start("01")[0]
+    old.set("address", "gone")
+    for new in start("10"):
+        assert not new.check(["address"])
+    with pytest.raises(RuntimeError):  # the first one of an earlier start does not answer
+        _of_this_start(store, 1, 2, minutes=0)

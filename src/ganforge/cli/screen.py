@@ -1,8 +1,10 @@
-"""What a person sees: results on standard output, everything else on standard error."""
+"""What a person sees: results on standard output, everything else on standard error. Of several
+processes of one training, the first one speaks."""
 
 from __future__ import annotations
 
 import json as json_module
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,14 +18,21 @@ if TYPE_CHECKING:
     from ganforge.sitting import Budget
 
 
+def first() -> bool:
+    """Whether this process is the only one, or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def emit(body: Any, as_json: bool, text: Callable[[], str]) -> None:
     """The verb's one result."""
-    print(json_module.dumps(body, allow_nan=False) if as_json else text())
+    if first():
+        print(json_module.dumps(body, allow_nan=False) if as_json else text())
 
 
 def note(line: str) -> None:
     """Something to know, beside the result."""
-    print(line, file=sys.stderr, flush=True)
+    if first():
+        print(line, file=sys.stderr, flush=True)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import os
+import time
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -35,8 +38,41 @@ class World:
 def join(device: torch.device) -> World:
     """Join the processes that torchrun started (gloo on CPUs, nccl on GPUs), if it did."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        store, rank, size = next(dist.rendezvous("env://"))
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            store=_of_this_start(store, rank, size), rank=rank, world_size=size,
+        )  # fmt: skip
     return world()
+
+
+def _of_this_start(store: dist.Store, rank: int, size: int, minutes: float = 10) -> dist.Store:
+    """A part of the store in which no process of an earlier start has written.
+
+    torchrun keeps one store over its restarts, with the addresses of the processes that are gone:
+    a process that reads before the other has written anew calls one that nobody answers. So the
+    first names the start, and the others take the name only if it answers to theirs.
+
+    Raises:
+        RuntimeError: the first process gave no answer in time.
+    """
+    mine = uuid.uuid4().hex
+    if rank == 0:
+        store.set("ganforge/start", mine)
+        for other in range(1, size):
+            name = store.get(f"{mine}/{other}").decode()
+            store.set(f"{mine}/{name}", "here")
+        return dist.PrefixStore(mine, store)
+    end = time.monotonic() + 60 * minutes
+    while True:
+        start = store.get("ganforge/start").decode()
+        store.set(f"{start}/{rank}", mine)
+        try:
+            store.wait([f"{start}/{mine}"], timedelta(seconds=1))
+            return dist.PrefixStore(start, store)
+        except RuntimeError:
+            if time.monotonic() > end:
+                raise
 
 
 def world() -> World:
