@@ -21,3 +21,17 @@ def test_none_is_a_value_of_an_option_and_no_argument_of_the_training():
     assert config.objective_options["d_norm"] is None
     assert config.lr == 2e-4
     assert "d_norm" not in ganforge.plan(DATA, "dcgan")[0].objective_options
+
+
+def test_data_that_are_open_already(tmp_path):
+    from ganforge.data import open_source
+
+    some = np.random.default_rng(0).integers(0, 256, (16, 16, 16), np.uint8)
+    opened = open_source(some, cache=tmp_path)
+    run = ganforge.train(opened, "dcgan", tmp_path / "r", steps=1, width=8, batch_size=4)
+    assert run.records()[-1]["step"] == 1
+    ganforge.resume(run.path, data=opened, steps=2)
+    with pytest.raises(UserError, match="pass it again"):
+        ganforge.resume(run.path, steps=3)
+    with pytest.raises(UserError, match="open already, so size cannot be chosen"):
+        ganforge.plan(opened, "dcgan", size=32)

@@ -79,7 +79,7 @@ def open_source(
     Args:
         source: text `NAME[:CLASS[,CLASS]][@train|test|all]`, where NAME is a known set, a
             folder, an archive or a file; or shards at a URL, see `ganforge.data.streamed`;
-            or an array (N, ...), or (array, labels).
+            or an array (N, ...), or (array, labels); or a Dataset, which is open already.
         size: of pictures, 64, "64x48" or (H, W); chosen from the data where None (see
             `ganforge.data.picturefiles.choose_size`).
         channels: chosen from the data where None.
@@ -104,6 +104,19 @@ def open_source(
     Raises:
         UserError: it does not exist, cannot be read, or does not fit what is asked.
     """
+    if isinstance(source, Dataset):
+        asked = {
+            "size": size, "channels": channels, "layout": layout, "range": range, "split": split,
+            "holdout": holdout, "degrade": degrade, "inputs": inputs, "view": view,
+            "samples": samples, "rate": rate,
+        }  # fmt: skip
+        given = [k for k, v in asked.items() if v is not None]
+        if given:
+            raise UserError(
+                f"these data are open already, so {', '.join(given)} cannot be chosen here: give it to "
+                "open_source, or give the source itself"
+            )
+        return source
     degrade, inputs, view = fits(degrade=degrade, inputs=inputs, view=view)
     samples, rate = fits(samples=samples, rate=rate)
     paired, slices = fits(paired=paired, slices=slices)
