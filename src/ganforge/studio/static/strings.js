@@ -69,7 +69,7 @@ export const STRINGS = {
   "explore.walk": ["Walk between them", "插值"], "explore.frames": ["Pictures each", "每段图片数"], "explore.video": ["Film (WebP)", "动画 (WebP)"], "explore.filmAlt": ["A film from pin to pin and back", "往返过渡的动画"], "explore.stripAlt": ["All pictures from pin to pin", "过渡的全部图片"],
 
   // sounds
-  "sound.play": ["Play {name}", "播放{name}"], "sound.stop": ["Stop {name}", "停止{name}"], "sound.here": ["the sound at this point", "此处的声音"], "sound.nth": ["sound {n}", "第 {n} 个声音"], "sound.seed": ["the sound of seed {n}", "种子 {n} 的声音"],
+  "sound.count": ["Sounds", "声音数"], "sound.speed": ["sounds/s", "段/秒"], "sound.play": ["Play {name}", "播放{name}"], "sound.stop": ["Stop {name}", "停止{name}"], "sound.here": ["the sound at this point", "此处的声音"], "sound.nth": ["sound {n}", "第 {n} 个声音"], "sound.seed": ["the sound of seed {n}", "种子 {n} 的声音"],
   "sound.axes": ["Time runs to the right, low frequencies are below, loud is bright.", "向右为时间，低频在下，越亮越响。"], "sound.follow": ["Play as I move", "移动时播放"],
   "sound.handful": ["Listen around", "四处听听"], "sound.more": ["Eight more", "再来八个"], "sound.go": ["Go to seed {n}", "前往种子 {n}"], "sound.all": ["Play all", "依次播放"], "sound.stopAll": ["Stop", "停止"],
   "sound.frames": ["Sounds each", "每段声音数"], "sound.betweenText": ["Pin two sounds or more, and hear everything that lies between them.", "固定两个或更多声音，聆听它们之间的过渡。"],

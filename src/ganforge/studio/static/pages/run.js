@@ -104,10 +104,10 @@ function Numbers({ s, config }) {
   return html`<section class="card" aria-label=${t("step")}>
     <dl class="stats">
       <div><dt>${t("step")}</dt><dd>${whole(s.step)} ${config.steps && html`<small>${t("ofSteps", { n: whole(config.steps) })}</small>`}</dd></div>
-      <div><dt>${t("images")}</dt><dd>${whole(s.images)}</dd></div>
+      <div><dt>${t(s.sound ? "sound.count" : "images")}</dt><dd>${whole(s.images)}</dd></div>
       <div><dt>${t("elapsed")}</dt><dd>${duration(s.seconds)}</dd></div>
       ${s.state === "training" && html`<div><dt>${t("remaining")}</dt><dd>${duration(s.left)}</dd></div>
-        <div><dt>${t("speed")}</dt><dd>${whole(s.speed)}</dd></div>`}
+        <div><dt>${t(s.sound ? "sound.speed" : "speed")}</dt><dd>${whole(s.speed)}</dd></div>`}
     </dl>
     ${s.progress !== null && html`<div class="bar spaced" role="img" aria-label=${whole(s.progress * 100) + " %"}><div style=${{ width: s.progress * 100 + "%" }}></div></div>`}
   </section>`;

@@ -71,8 +71,8 @@ function Card({ run: r, pinned, onPin, chosen, onChoose }) {
       ${r.progress !== null && html`<div class="bar" role="img" aria-label=${whole(r.progress * 100) + " %"}><div style=${{ width: r.progress * 100 + "%" }}></div></div>`}
       <p class="facts">
         ${score && html`<span>${score.name} <b>${number(score.value)}</b></span>`}
-        <span><b>${whole(r.images)}</b> ${t("images").toLowerCase()}</span>
-        ${r.speed && html`<span><b>${whole(r.speed)}</b> ${t("speed")}</span>`}
+        <span><b>${whole(r.images)}</b> ${t(r.sound ? "sound.count" : "images").toLowerCase()}</span>
+        ${r.speed && html`<span><b>${whole(r.speed)}</b> ${t(r.sound ? "sound.speed" : "speed")}</span>`}
         ${r.left !== null && html`<span><b>${duration(r.left)}</b> ${t("left")}</span>`}
       </p>
     </div>
