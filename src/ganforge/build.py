@@ -138,7 +138,7 @@ def build_trainer(game: Game, data: Source, world: World | None = None) -> Train
         betas=c.betas,
         eps=c.eps,
     )
-    return Trainer(
+    trainer = Trainer(
         game.objective,
         game.nets,
         optimisers,
@@ -154,6 +154,58 @@ def build_trainer(game: Game, data: Source, world: World | None = None) -> Train
         precision=torch.bfloat16 if c.precision == "bf16" else None,
         world=world,
     )
+    if c.compiled:
+        _compile(game)  # after the trainer has made its averaged copies, which stay as they are
+    return trainer
+
+
+def _compile(game: Game) -> None:
+    """Let torch.compile translate the networks when they are first used. Parameters and their
+    names stay. What draws random numbers is left out, as those are keyed by the sample; so is a D
+    whose gradient is penalised, which torch.compile cannot differentiate twice, and what has
+    spectral norm, whose iteration it takes for a change of what the backward pass needs.
+
+    Raises:
+        UserError: there is no compiler for this device, or nothing is left.
+    """
+    from torch._inductor.exc import InvalidCxxCompiler
+    from torch.nn.utils.parametrize import is_parametrized
+
+    from ganforge.data.augment import Augmented
+    from ganforge.families.blocks import Dropout
+    from ganforge.families.wavegan import PhaseShuffle
+
+    if game.device.type == "cpu":
+        from torch._inductor.cpp_builder import get_cpp_compiler
+
+        try:
+            get_cpp_compiler()
+        except InvalidCxxCompiler:
+            raise UserError(
+                "compiled=true needs a C++ compiler on this device and none was found; install g++ or "
+                "clang, or leave it out"
+            ) from None
+    objective = game.objective
+    terms = [t for ts in objective.terms.values() for t in ts]
+    twice = getattr(objective, "per_sample", False) or any(t.per_sample for t in terms)
+    able = [
+        net.critic if isinstance(net, Augmented) else net
+        for name, net in game.nets.items()
+        if not (name == "D" and twice) and not any(map(is_parametrized, net.modules()))
+    ]
+    if not able:
+        raise UserError(
+            "compiled=true changes nothing here: spectral norm and penalties of D's gradient cannot be "
+            "compiled, and every network of this game has one; leave it out"
+        )
+    for net in able:
+        for part in net.modules():
+            if isinstance(part, (Dropout, PhaseShuffle)):
+                part.forward = torch.compiler.disable(part.forward)  # type: ignore[assignment]
+        if hasattr(net, "outputs"):
+            net.outputs = torch.compile(net.outputs)  # type: ignore
+        else:
+            net.compile()
 
 
 def _objective(config: Config, own: Own, latent: Latent) -> Objective:

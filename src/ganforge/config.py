@@ -83,6 +83,7 @@ class Config(BaseModel):
     ema_ramp: float = Field(0.05, ge=0)
     horizon: int | None = Field(None, ge=1, description="images over which schedules run")
     precision: Literal["fp32", "bf16"] = "fp32"
+    compiled: bool = Field(False, description="networks by torch.compile, which takes a minute")
 
     seed: int = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

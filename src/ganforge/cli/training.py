@@ -60,6 +60,9 @@ def train(
     width: Annotated[int | None, typer.Option(min=1, help="The networks' one dial.")] = None,
     seed: Annotated[int | None, typer.Option()] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    compile_: Annotated[
+        bool, typer.Option("--compile", help="Networks by torch.compile: for long trainings.")
+    ] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
     add: Annotated[
         list[str] | None, typer.Option(metavar="TERM=WEIGHT", help="An extra loss term.")
@@ -89,7 +92,7 @@ def train(
     settings = parse_settings(set_ or [])
     flags = {"steps": steps, "images": images, "minutes": minutes, "batch_size": batch_size, "lr": lr,
              "width": width, "seed": seed, "device": device, "size": size, "channels": channels,
-             "layout": layout, "range": range_, "holdout": holdout,
+             "compiled": compile_ or None, "layout": layout, "range": range_, "holdout": holdout,
              "data_root": None if data_root is None else str(data_root)}  # fmt: skip
     if run is not None and (run / "config.yaml").exists() and restarted():
         resume(run, recipe=recipe, stop_when_converged=stop_when_converged, json=json)
