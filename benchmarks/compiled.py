@@ -43,8 +43,8 @@ def measure(name: str, turns: int, device: torch.device) -> dict[str, Any]:
     first, trainers = {}, {}
     for way, more in WAYS.items():
         config, data, own = api.plan("fashion-mnist-mini", name, size=32, **(settings | more))
-        trainer = build_trainer(build_game(config, own, device), data)
         try:
+            trainer = build_trainer(build_game(config, own, device), data)
             first[way] = timed(trainer, device) + timed(trainer, device)
         except UserError as e:
             print(f"{name}: {e}")
