@@ -85,7 +85,7 @@ def picture(x: Tensor, columns: int = 8, real: Tensor | None = None) -> Image.Im
         from ganforge.data.pictures import grid
 
         return grid(x, columns)
-    return _scatter(x, real) if x.dim() == 2 else _waves(x, columns)
+    return _scatter(x, real) if x.dim() == 2 else tiled([spectrogram(w) for w in x], columns)
 
 
 @dataclass(frozen=True)
@@ -201,11 +201,10 @@ def _scatter(x: Tensor, real: Tensor | None, size: int = 512) -> Image.Image:
     return im
 
 
-def _waves(x: Tensor, columns: int, gap: int = 4) -> Image.Image:
-    """Each sound's spectrogram (N, C, T), its channels one above the other."""
-    cells = [spectrogram(wave) for wave in x]
+def tiled(cells: Sequence[Image.Image], columns: int, gap: int = 4) -> Image.Image:
+    """Pictures of one size in rows of `columns`, on white."""
     width, height = cells[0].size
-    rows = math.ceil(len(x) / columns)
+    rows = math.ceil(len(cells) / columns)
     size = (columns * (width + gap) + gap, rows * (height + gap) + gap)
     im = Image.new("RGB", size, "white")
     for i, cell in enumerate(cells):

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from PIL import Image
 
 from ganforge.build import Game
 from ganforge.errors import UserError
-from ganforge.gallery import beside, exhibit, picture
+from ganforge.gallery import beside, exhibit, picture, tiled
 from ganforge.run import Outcome, Run
+from ganforge.sounds import is_sound, seen
 from ganforge.spec import Ask
 from ganforge.training import checkpoints
 from ganforge.training.distributed import agree, of_first
@@ -211,7 +213,7 @@ class Sitting:
             return
         try:
             aside = path.with_name(f".{path.name}")
-            picture(self._shown(), self.columns, self._reals()).save(aside, "PNG")
+            self._picture().save(aside, "PNG")
             aside.replace(path)
         except OSError as e:
             raise UserError(
@@ -361,6 +363,13 @@ class Sitting:
         if self.ask.source is None:
             return made
         return beside(self.ask.source.cpu(), made, self.originals)
+
+    def _picture(self) -> Image.Image:
+        """The exhibit as a picture, of sounds their spectrograms."""
+        config = self.game.config.plain()
+        if is_sound(config):
+            return tiled(seen(config, self._shown()), self.columns)
+        return picture(self._shown(), self.columns, self._reals())
 
     def _reals(self) -> torch.Tensor | None:
         if len(self.game.spec.shape) > 1:
