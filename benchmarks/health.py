@@ -53,33 +53,32 @@ class Case:
     right: tuple[str, ...]
     settings: dict[str, Any] = field(default_factory=dict)
     data: str = "fashion-mnist-mini"
-    images: int = 26_000
+    images: int = 64_000
 
 
-THIN = {"width": 8}
+THIN = {"width": 8, "batch_size": 32, "lr": 1e-3}
 DRIVEN = {
     "rate-of-one": Case("dcgan", ("diverged", "collapse"), THIN | {"lr": 1.0}),
     "huge-d": Case(
-        "gan", ("d-won",), {"saturating": True, "lr.D": 2e-3, "lr.G": 2e-5, "width": 128}
+        "gan", ("d-won",),
+        {"saturating": True, "lr.D": 2e-3, "lr.G": 2e-5, "width": 128, "batch_size": 32},
     ),
-    "tiny-set": Case("dcgan", ("memorising",), THIN, "tiny", 40_000),
-    "no-penalty": Case(
-        "wgan",
-        ("cycling", "diverged", "collapse"),
-        THIN | {"objective.clip": 100.0, "lr": 5e-3, "d_steps": 1},
+    "tiny-set": Case("dcgan", ("memorising",), THIN, "tiny"),
+    "momentum": Case(
+        "dcgan", ("cycling", "diverged", "collapse"), THIN | {"betas": (0.95, 0.99), "lr": 3e-3}
     ),
     "frozen-g": Case("dcgan", ("stalled",), THIN | {"lr.G": 1e-12}),
     "constant": Case("dcgan", ("converged", "stalled", "d-won"), THIN, "constant"),
-    "one-class": Case("dcgan", ("collapse",), THIN, "half", 40_000),
-}
+    "one-class": Case("dcgan", ("collapse",), THIN, "half"),
+}  # fmt: skip
 """What a training is driven into, and by what."""
 
-WELL = ("dcgan", "lsgan", "dragan", "cgan", "infogan", "acgan", "r3gan", "began", "wgan-gp", "vae")
-HEALTHY = {
-    f"healthy-{n}": Case(n, ("healthy", "converged"), {"width": 4} if n == "r3gan" else THIN)
-    for n in WELL
-}
-"""The family's trainings as they come, only narrower; none may raise an alarm on the way."""
+WELL = ("dcgan", "lsgan", "dragan", "cgan", "infogan", "acgan", "r3gan", "wgan-gp", "vae")
+FEWER = {"r3gan": {"width": 4}, "wgan-gp": {"lr": 5e-4}}
+HEALTHY = {f"healthy-{n}": Case(n, ("healthy", "converged"), THIN | FEWER.get(n, {})) for n in WELL}
+"""The family's trainings, narrower and with rates that show garments within a minute (those of the
+pictures in docs/family.md); none may raise an alarm on the way. BEGAN is not among them: at this
+length it keeps two or three kinds of garment, and the verdict says so."""
 
 DATA = {
     "tiny": "64 pictures",

@@ -82,6 +82,24 @@ def test_d_won_before_g_made_anything():
     assert verdict(*flat, *alike)["verdict"] == "collapse"
 
 
+def test_a_g_that_ignores_its_latents_has_collapsed():
+    flat = [scored(END * (i + 1) // 5, 0.3) for i in range(5)]
+    dead = beats(diversity=0.0, lost=0.9, auc=1.0)
+    assert verdict(*flat, *dead, d_real=0.999, d_fake=0.001)["verdict"] == "collapse"
+
+
+def test_a_gain_that_may_be_chance_excuses_nothing():
+    chance = [scored(END * (i + 1) // 5, v) for i, v in enumerate((0.3, 0.31, 0.3, 0.29, 0.27))]
+    assert verdict(*chance, *late(diversity=0.21))["verdict"] == "collapse"
+
+
+def test_the_first_thousand_turns_are_no_alarm():
+    flat = [scored(150 * (i + 1), 0.3) for i in range(6)]
+    alike = [beat(150 * (i + 1), diversity=0.2, lost=0.9, auc=1.0) for i in range(6)]
+    early = [at(s, **tick(s, d_real=0.999, d_fake=0.001)) for s in range(10, 901, 10)]
+    assert diagnose([*early, *flat, *alike])["verdict"] == "healthy"
+
+
 def test_g_that_stands_still_with_a_gradient_has_no_rate():
     flat = [scored(END * (i + 1) // 5, 0.3) for i in range(5)]
     still = beats(diversity=0.04, lost=0.9, auc=1.0, drift=0.0)
@@ -164,6 +182,13 @@ def test_stalled_when_flat_from_the_beginning():
     scores = [scored(END * (i + 1) // 8, 0.3 + 0.001 * (i % 2)) for i in range(8)]
     assert verdict(*scores, *beats())["verdict"] == "stalled"
     assert verdict(*beats(drift=0.0))["verdict"] == "stalled"
+
+
+def test_flat_between_the_two_is_no_alarm():
+    """It has come away from where it began, but so little that this may not be all."""
+    kids = [0.3, 0.27, 0.24, 0.21, 0.21, 0.211, 0.21, 0.209, 0.21, 0.21]
+    scores = [scored(END * (i + 1) // 10, k, error=0.002) for i, k in enumerate(kids)]
+    assert verdict(*scores, *beats())["verdict"] == "healthy"
 
 
 def test_slow_progress_is_neither():

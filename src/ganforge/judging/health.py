@@ -40,6 +40,7 @@ class Thresholds:
     """Where a verdict begins. Proved on runs driven into each failure and on healthy ones."""
 
     diversity: float = 0.35  # of the real samples' mean distance
+    dead: float = 1e-3  # diversity below which G ignores its latents; a new G has a few percent
     lost: float = 0.45  # share of the real data in regions without samples
     auc: float = 0.995  # chance that D ranks a held-out real sample above a generated one
     memory: float = 0.75  # chance that D ranks a training sample above a held-out one
@@ -47,10 +48,11 @@ class Thresholds:
     drift: float = 1e-3  # of the distance of two real samples, below which G stands still
     worse: float = 3.0  # times the best score
     better: float = 0.6  # of the first score, where "better than at the beginning" begins
+    left: float = 0.8  # of the first score, above which a gain may be chance
     pulses: int = 3  # in a row, before anything is said
     scores: int = 6  # before a curve is called flat
     warm_up: int = 20_000  # images, and
-    turns: int = 100  # turns, before samples that are alike are a bad sign
+    turns: int = 1000  # turns: before, samples are alike and D is ahead in every training
 
 
 LIMITS = Thresholds()
@@ -214,8 +216,10 @@ class Case:
         return bool(kids[-2:].min() < kids[:-2].min() - 0.5 * self.width())
 
     def gaining(self) -> bool:
-        """Whether enough scores say that it is getting better."""
-        return len(self.kids) >= 3 and self.improving()
+        """Whether enough scores say that it is getting better, and that it has come away from
+        where it began."""
+        kids = self.kids
+        return len(kids) >= 3 and self.improving() and kids[-1] < self.limits.left * kids[0]
 
     def ever(self, name: str) -> bool:
         """Whether a pulse's value was once above its limit."""
@@ -303,8 +307,9 @@ def collapse(case: Case) -> dict[str, Any] | None:
     if not case.warm or case.gaining():
         return None
     diversity, lost = case.last("diversity"), case.last("lost")
-    if diversity and max(diversity) < limits.diversity and not case.ever("diversity"):
-        # They were never varied: if D has won, that is why, and not that G gave variety up.
+    if diversity and limits.dead < max(diversity) < limits.diversity and not case.ever("diversity"):
+        # They never varied more than those of a new G: if D has won, that is why, and not that
+        # G gave variety up. One that ignores its latents has given up even that.
         never = won(case)
         if never is not None:
             return never
@@ -333,7 +338,7 @@ def collapse(case: Case) -> dict[str, Any] | None:
 
 def won(case: Case) -> dict[str, Any] | None:
     auc = case.last("auc")
-    if not auc or min(auc) < case.limits.auc or case.images < case.limits.warm_up / 2:
+    if not auc or min(auc) < case.limits.auc or not case.warm:
         return None
     real, fake = _reading(case, "D(x)"), _reading(case, "D(G(z))")
     saturated = real is not None and fake is not None and real > 0.97 and fake < 0.03
@@ -399,11 +404,11 @@ def flat(case: Case) -> dict[str, Any] | None:
             drift=drift[-1],
         )
     kids = case.kids
-    if len(kids) < case.limits.scores:
+    if len(kids) < case.limits.scores or not case.warm:
         return None
     half = kids[len(kids) // 2 :]
     at = np.array([r["images"] for r in case.scores[len(kids) // 2 :]], float)
-    if at[-1] <= at[0]:
+    if at[-1] <= at[0] or at[0] < case.limits.warm_up:
         return None
     t = (at - at[0]) / (at[-1] - at[0])
     slope, level = np.polyfit(t, half, 1)
@@ -421,6 +426,8 @@ def flat(case: Case) -> dict[str, Any] | None:
             interval=case.width(),
             since=float(at[0]),
         )
+    if kids.min() < case.limits.left * kids[0]:
+        return None  # neither where it began nor clearly anywhere else
     return case.report(
         "stalled",
         f"The score is flat and hardly better than at the beginning ({half[-1]:.3g} after "
