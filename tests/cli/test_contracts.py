@@ -190,3 +190,10 @@ def test_what_torchrun_starts_anew_goes_on(trained, tmp_path, monkeypatch):
     assert any(r.get("event") == "resume" for r in records)
     assert records[-1]["event"] == "stop"
     assert records[-1]["step"] == before
+
+
+def test_the_studio_without_its_extra():
+    code = "import sys; sys.modules['uvicorn'] = None; from ganforge.cli import main; sys.argv = ['ganforge', 'studio']; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.strip() == "error: the studio needs uvicorn; pip install 'ganforge[studio]'"

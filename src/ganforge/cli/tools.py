@@ -116,6 +116,11 @@ def studio(
     ] = "127.0.0.1",
 ) -> None:
     """Watch runs, steer them and walk through their latent spaces, in a browser."""
-    from ganforge.studio import serve
+    try:
+        from ganforge.studio import serve
+    except ModuleNotFoundError as e:
+        from ganforge.errors import UserError
+
+        raise UserError(f"the studio needs {e.name}; pip install 'ganforge[studio]'") from None
 
     serve(runs, host=host, port=port)
