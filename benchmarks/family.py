@@ -57,13 +57,16 @@ def headlines() -> Any:
 
 
 def measured() -> dict[str, str]:
-    """Recipe to its headline's measurements and verdicts."""
+    """Recipe to the measurements and verdicts of its headline, and of those it shares."""
     heads, out = headlines(), {}
     for (name, data), rs in heads.results().items():
         head = heads.HEADLINES[name]
-        if rs and name in head.recipes:
-            text, said = heads.verdict(head, data, rs)
-            out[name] = "; ".join(filter(None, (out.get(name), f"{data}: {text}, {said}")))
+        if not rs:
+            continue
+        text, said = heads.verdict(head, data, rs)
+        for recipe in [name] if name in head.recipes else head.recipes:
+            what = data if recipe == name else f"{name} ({data})"
+            out[recipe] = "; ".join(filter(None, (out.get(recipe), f"{what}: {text}, {said}")))
     return out
 
 
