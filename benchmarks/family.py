@@ -45,20 +45,28 @@ SHORT: dict[str, str] = {
 """The short run of each picture on Fashion-MNIST: from half a minute to a few of one core."""
 
 
-def headlines() -> Any:
-    """benchmarks/headlines.py, for what was measured."""
-    spec = importlib.util.spec_from_file_location("headlines", ROOT / "benchmarks/headlines.py")
+OWN_PAGE = {
+    **dict.fromkeys(("denoise", "inpaint", "demosaic", "colorize", "upscale"), "restoration"),
+    **dict.fromkeys(("pix2pix", "cyclegan", "cut"), "translation"),
+    **dict.fromkeys(("wavegan", "specgan"), "sound"),
+}
+"""Recipes that start from a source or make sounds stand on these pages."""
+
+
+def bench(name: str) -> Any:
+    """benchmarks/NAME.py, for what it measured."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"benchmarks/{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["headlines"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
 def measured() -> dict[str, str]:
-    """Recipe to the measurements and verdicts of its headline, and of those it shares."""
-    heads, out = headlines(), {}
+    """Recipe to the measurements and verdicts of its headline, of those it shares, and its modes."""
+    heads, out = bench("headlines"), {}
     for (name, data), rs in heads.results().items():
         head = heads.HEADLINES[name]
         if not rs:
@@ -67,6 +75,10 @@ def measured() -> dict[str, str]:
         for recipe in [name] if name in head.recipes else head.recipes:
             what = data if recipe == name else f"{name} ({data})"
             out[recipe] = "; ".join(filter(None, (out.get(recipe), f"{what}: {text}, {said}")))
+    modes = bench("modes")
+    for (recipe, toy), rs in sorted(modes.groups().items()):
+        text = f"[{toy}](modes.md): all modes in {sum(map(modes.passes, rs))} of {len(rs)} seeds"
+        out[recipe] = "; ".join(filter(None, (out.get(recipe), text)))
     return out
 
 
@@ -87,7 +99,7 @@ def table() -> str:
     for name in recipes.names():
         r = recipes.recipe(name)
         terms = ", ".join(f"{k} {v:g}" for k, v in r.settings.get("terms", {}).items()) or "-"
-        title = f"[{name}](#{name})" if name in sections else name
+        title = f"[{name}](#{name})" if name in sections else f"[{name}]({OWN_PAGE[name]}.md)"
         lines.append(
             f"| {title} | {recipes.named(r.objective)} | {terms} | {recipes.named(r.family)} "
             f"| {r.headline} | {found.get(name, '-')} |"

@@ -58,12 +58,17 @@ def passes(r: dict) -> bool:
     return r["modes"] == r["total"] and r["high_quality"] >= 0.8 and kl is not None and kl <= 0.1
 
 
-def page() -> str:
-    """docs/modes.md, from the results."""
-    groups: dict[tuple[str, str], list[dict]] = {}
+def groups() -> dict[tuple[str, str], list[dict]]:
+    """Results by (recipe, toy)."""
+    found: dict[tuple[str, str], list[dict]] = {}
     for path in sorted(RESULTS.glob("*.json")):
         r = json.loads(path.read_text())
-        groups.setdefault((r["recipe"], r["toy"]), []).append(r)
+        found.setdefault((r["recipe"], r["toy"]), []).append(r)
+    return found
+
+
+def page() -> str:
+    """docs/modes.md, from the results."""
     lines = [
         "# Modes",
         "",
@@ -75,7 +80,7 @@ def page() -> str:
         "| recipe | toy | seeds | modes, mean | high quality, median | reverse KL, median | runs that reach the mark |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for (recipe, toy), rs in sorted(groups.items()):
+    for (recipe, toy), rs in sorted(groups().items()):
         kls = [r["kl"] for r in rs if r["kl"] is not None]
         lines.append(
             f"| {recipe} | {toy} | {', '.join(str(r['seed']) for r in sorted(rs, key=lambda r: r['seed']))} "
