@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import re
+from pathlib import Path
 
+import jsonschema
 import pytest
 from PIL import Image
 
@@ -60,6 +63,9 @@ def test_a_comparison_is_done_once_and_written(tmp_path):
     assert said[0] == "trainings: 1, done before: 0"
     assert [r["variant"] for r in found["rows"]] == ["gan width=8 batch_size=32"]
     assert found["differences"] == []
+    page = (Path(__file__).parents[1] / "docs" / "contracts.md").read_text()
+    schemas = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", page, re.S)]
+    jsonschema.validate(found, next(s for s in schemas if s["title"] == "compare"))
     assert len(list((tmp_path / "results").glob("*.json"))) == 1
     assert len(list((tmp_path / "results").glob("*.png"))) == 1
     assert list((tmp_path / "runs").iterdir()) == []

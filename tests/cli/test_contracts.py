@@ -109,6 +109,14 @@ def test_apply_and_its_score(trained, tmp_path):
     assert "median" in found["baselines"]  # type: ignore[index]
 
 
+def test_report_export_line(trained, tmp_path):
+    validate(run("report", str(trained), "--json"), SCHEMAS["report"])
+    args = ("--format", "safetensors", "--out", str(tmp_path / "g.safetensors"), "--json")
+    validate(run("export", str(trained), *args), SCHEMAS["export"])
+    line = run("toy", "line", "--steps", "4", "--out", str(tmp_path / "line.png"), "--json")
+    validate(line, SCHEMAS["line"])
+
+
 def test_dry_run_trains_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     body = run("train", "--dry-run", *SMALL)
