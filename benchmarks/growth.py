@@ -271,12 +271,12 @@ def rows_of(axis: str) -> list[dict[str, Any]]:
 
 
 WHY: dict[str, str] = {
-    "size": """Time: a convolution's work is as many pixels as there are, so the slope goes to 2; it is below
+    "size": """Time: a convolution's work is proportional to the number of pixels, so the slope goes to 2; it is below
         while the turn's fixed part (some hundred operators, the optimiser) still counts. A DCGAN gets a
         stage more when the side doubles, of a quarter of the pixels and twice the channels, which adds
         about as much as the one before. Memory: the maps that the backward pass keeps grow with the pixels,
         weights by a stage.""",
-    "batch": """Time: every operator's work is as many samples as there are, so the slope goes to 1 from below
+    "batch": """Time: every operator's work is proportional to the number of samples, so the slope goes to 1 from below
         as the fixed part is shared by more; the shared machine moves single points by a third. Memory: maps
         grow with the batch, weights, gradients, Adam's two moments and the average do not.""",
     "width": """Time: work between two maps grows with the square of the width, reading and writing them (norms,
