@@ -151,14 +151,17 @@ def draw(m: Moment) -> Image.Image:
     d.text((10 * ZOOM, 6 * ZOOM), f"step {m.step}", fill=INK, font=font)
     d.text(((WIDTH - 24) * ZOOM, (axis_x - 18) * ZOOM), "x", fill=INK, font=font)
     d.text(((WIDTH - 24) * ZOOM, (axis_z - 18) * ZOOM), "z", fill=INK, font=font)
-    legend = (("data", DATA), ("forged", MADE), ("D", JUDGE), ("D* = p/(p+q)", BEST))
+    legend = (("data", DATA, (2, 3)), ("forged", MADE, (18, 0)), ("D", JUDGE, (7, 4)),
+              ("D* = p/(p+q)", BEST, (18, 0)))  # fmt: skip
     x = 10.0
-    for name, colour in legend:
-        d.rectangle(
-            [x * ZOOM, (axis_z + 18) * ZOOM, (x + 14) * ZOOM, (axis_z + 21) * ZOOM], fill=colour
-        )
-        d.text(((x + 18) * ZOOM, (axis_z + 11) * ZOOM), name, fill=INK, font=small)
-        x += 34 + 7.2 * len(name)
+    for name, colour, (drawn, gap) in legend:
+        for start in range(0, 18, drawn + gap):
+            left, right = x + start, x + min(start + drawn, 18)
+            d.rectangle(
+                [left * ZOOM, (axis_z + 18) * ZOOM, right * ZOOM, (axis_z + 20.5) * ZOOM], fill=colour
+            )
+        d.text(((x + 23) * ZOOM, (axis_z + 11) * ZOOM), name, fill=INK, font=small)
+        x += 38 + 7.0 * len(name)
     return im.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
 
 
