@@ -145,6 +145,9 @@ MEASURES: dict[str, Callable[[Any, Any], dict[str, Any]]] = {
 }
 
 
+MARKS = {"target class": 0.8, "ssim to input": 0.4}
+
+
 # -- the table ------------------------------------------------------------------------------
 def page() -> str:
     """The table, from the results."""
@@ -159,11 +162,16 @@ def page() -> str:
         "the input staying at 0.40 or more.",
     ]
     hidden = ("job", "recipe", "settings", "code")
+    missing = [job for job in JOBS if not (RESULTS / f"{job}.json").exists()]
+    if missing:
+        lines += ["", f"Still open: {', '.join(missing)}."]
     for path in sorted(RESULTS.glob("*.json")):
         r = json.loads(path.read_text())
         given = " ".join(f"--set {k}={v}".lower() for k, v in r["settings"].items())
         lines += ["", f"## {r['job']}: `{r['recipe']} {given}`", "", "| | |", "| --- | --- |"]
-        lines += [f"| {k} | {v:,} |" for k, v in r.items() if k not in hidden]
+        marks = {k: mark for k in r for end, mark in MARKS.items() if k.endswith(end)}
+        said = {k: f", {'met' if r[k] >= mark else 'missed'}: {mark:.2f} or more" for k, mark in marks.items()}  # fmt: skip
+        lines += [f"| {k} | {v:,}{said.get(k, '')} |" for k, v in r.items() if k not in hidden]
     return "\n".join(lines) + "\n"
 
 

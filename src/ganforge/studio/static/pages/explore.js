@@ -117,7 +117,7 @@ function Space({ name, model }) {
         ${continuous.length > 1 && html`<select aria-label=${t("explore.axes")} value=${axes} onChange=${(e) => setAxes(e.target.value)}><option value="plane">${t("explore.plane")}</option><option value="codes">${t("explore.codes")}</option></select>`}</div>
       <${Pad} point=${point} change=${change} make=${make} axes=${axes} codes=${continuous} wide=${sideways} />
       <div class="row spaced">
-        <button onClick=${() => change({ seed: Math.floor(Math.random() * 2 ** 31), u: 0, v: 0 })}>${t("explore.elsewhere")}</button>
+        <button onClick=${() => change({ seed: Math.floor(Math.random() * 1e6), u: 0, v: 0 })}>${t("explore.elsewhere")}</button>
         <button onClick=${() => change({ u: 0, v: 0 })} disabled=${!point.u && !point.v}>${t("explore.centre")}</button>
         <label class="field inline push"><span>${t("explore.seed")}</span><input type="number" class="short" min="0" max=${2 ** 31} value=${point.seed} onInput=${(e) => e.target.validity.valid && e.target.value !== "" && change({ seed: Math.floor(+e.target.value) })} /></label>
       </div>
