@@ -1,8 +1,9 @@
 """The pictures of docs/studio.md: each page of the studio, in a real browser.
 
-    ganforge train --recipe infogan --width 24 --minutes 3 --run shots/codes
-    ganforge train --minutes 2 --run shots/garments
-    ganforge train --recipe denoise --minutes 4 --run shots/denoise
+    ganforge train --recipe infogan --width 24 --batch-size 32 --lr 1e-3 --set lr.G=2e-3 \\
+        --set d_norm=none --images 120000 --run shots/codes
+    ganforge train --minutes 3 --run shots/garments
+    ganforge train --recipe denoise --images 10000 --set warmup=5000 --run shots/denoise
     ganforge train drums --recipe wavegan --set rate=8000 --set samples=4096 --set slices=no \\
         --width 8 --batch-size 16 --lr 5e-4 --minutes 25 --run shots/drums
     python examples/studio_pictures.py shots PICTURE.png docs/pictures/studio
@@ -28,13 +29,15 @@ from ganforge.studio.server import Server, create_app, listen
 WIDE, PHONE = {"width": 1200, "height": 860}, {"width": 390, "height": 844}
 
 
-def shot(page: Page, out: Path, name: str, colours: int = 128) -> None:
-    """A picture of what is in view, in few colours, which a page's flat areas bear well."""
+def shot(page: Page, out: Path, name: str, colours: int = 128, whole: bool = False) -> None:
+    """A picture of what is in view or of the whole page, in few colours, which flat areas bear
+    well; chosen so that thin lines keep theirs."""
     page.wait_for_timeout(700)  # pictures fade in
     path = out / f"{name}.png"
-    page.screenshot(path=path)
+    page.screenshot(path=path, full_page=whole)
     with Image.open(path) as im:
-        im.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+        few = im.convert("RGB").quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        few.save(path, optimize=True)
     print(f"{path}: {path.stat().st_size // 1000} kB", file=sys.stderr)
 
 
@@ -57,7 +60,8 @@ def take(browser: Browser, home: str, picture: Path, out: Path) -> None:
     shot(page, out, "runs")
     page.goto(f"{home}/run/garments")
     page.locator(".picture img").wait_for()
-    shot(page, out, "run")
+    page.locator(".plot canvas").first.wait_for()
+    shot(page, out, "run", whole=True)
 
     page.goto(f"{home}/explore/codes")
     page.locator(".pad img").wait_for()
@@ -65,7 +69,7 @@ def take(browser: Browser, home: str, picture: Path, out: Path) -> None:
     page.get_by_role("button", name="Elsewhere").click()
     page.wait_for_timeout(500)
     page.get_by_role("button", name="Pin it").click()
-    shot(page, out, "explore")
+    shot(page, out, "explore", whole=True)
 
     page.goto(f"{home}/explore/denoise")
     page.get_by_label("Drop a picture here").set_input_files(picture)
@@ -82,8 +86,9 @@ def take(browser: Browser, home: str, picture: Path, out: Path) -> None:
     page.goto(f"{home}/lab")
     page.locator("canvas").first.wait_for()
     page.get_by_role("button", name="Play").first.click()
-    page.wait_for_timeout(12_000)
-    shot(page, out, "lab-dark")
+    page.wait_for_timeout(20_000)
+    page.get_by_role("button", name="Pause").click()
+    shot(page, out, "lab-dark", 256, whole=True)
 
     page = opened(browser, PHONE, language="zh-CN")
     page.goto(f"{home}/run/garments")
