@@ -36,7 +36,9 @@ def shot(page: Page, out: Path, name: str, colours: int = 128, whole: bool = Fal
     path = out / f"{name}.png"
     page.screenshot(path=path, full_page=whole)
     with Image.open(path) as im:
-        few = im.convert("RGB").quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        few = im.convert("RGB").quantize(
+            colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+        )
         few.save(path, optimize=True)
     print(f"{path}: {path.stat().st_size // 1000} kB", file=sys.stderr)
 

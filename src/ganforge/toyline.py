@@ -158,7 +158,8 @@ def draw(m: Moment) -> Image.Image:
         for start in range(0, 18, drawn + gap):
             left, right = x + start, x + min(start + drawn, 18)
             d.rectangle(
-                [left * ZOOM, (axis_z + 18) * ZOOM, right * ZOOM, (axis_z + 20.5) * ZOOM], fill=colour
+                [left * ZOOM, (axis_z + 18) * ZOOM, right * ZOOM, (axis_z + 20.5) * ZOOM],
+                fill=colour,
             )
         d.text(((x + 23) * ZOOM, (axis_z + 11) * ZOOM), name, fill=INK, font=small)
         x += 38 + 7.0 * len(name)

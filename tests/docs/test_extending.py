@@ -16,7 +16,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 def test_the_page_runs(tmp_path):
     code = "\n".join(re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S))
     rng = np.random.default_rng(0)
-    given = "data, folder = \"fashion-mnist-mini\", Path(\"runs\")"
+    given = 'data, folder = "fashion-mnist-mini", Path("runs")'
     assert given in code, "the page says where its data come from"
     code = code.replace(given, "")
     names = {"data": rng.integers(0, 255, (64, 16, 16), dtype=np.uint8), "folder": tmp_path}
