@@ -469,7 +469,7 @@ def paper(networks: dict[str, Any]) -> list[str]:
     for title, batch in ((f"{LOCAL} images of a move on each GPU", local),
                          (f"{GLOBAL} images of a move over all GPUs", strong)):  # fmt: skip
         names = list(turn(rows[0][0], m, 8, 1))
-        out += ["", f"### {title}", "", f"| recipe | GPUs | {', ms | '.join(names).replace('launching', 'launching beyond it')}, ms | turn, ms | efficiency |",
+        out += ["", f"### {title}", "", f"| recipe | GPUs | {', ms | '.join(names).replace('launching', 'launching beyond arithmetic')}, ms | turn, ms | efficiency |",
                 "| --- " * (len(names) + 4) + "|"]  # fmt: skip
         for n, _ in rows:
             for p in SIZES:

@@ -1,6 +1,8 @@
 """How much of the machine each recipe's training uses.
 
     python benchmarks/throughput.py [RECIPE ...] [--size 32] [--seconds 6] [--json]
+    python benchmarks/throughput.py dcgan --profile            # and where a turn's time goes
+    OMP_NUM_THREADS=1 python benchmarks/throughput.py auto --set width=24
 
 One process and one run measure the convolution peak (the best GFLOP/s of forward plus
 backward over plain and transposed convolutions of 64 to 512 channels, in both memory
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -24,6 +27,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +36,7 @@ from torch.nn import functional as F
 
 from ganforge import api, draws, recipes
 from ganforge.build import build_game, build_trainer
+from ganforge.config import parse_settings
 from ganforge.run import Run
 from ganforge.sitting import Budget, Sitting
 
@@ -255,8 +260,12 @@ def fitting(name: str, source: str, size: int | None) -> dict[str, object]:
     return found | ({"warmup": 0} if "warmup" in settings else {})
 
 
-def measure(name: str, source: str, size: int | None, seconds: float, peak: float) -> dict:
-    config, dataset, _ = api.plan(source, name, minutes=seconds / 60, **fitting(name, source, size))
+def measure(
+    name: str, source: str, size: int | None, seconds: float, peak: float,
+    settings: dict[str, Any], profiled: bool = False,
+) -> dict:  # fmt: skip
+    asked = fitting(name, source, size) | settings
+    config, dataset, _ = api.plan(source, name, minutes=seconds / 60, **asked)
     game = build_game(config)
     flops, layers = needs(game, config.batch_size)
     speeds: list[float] = []
@@ -273,6 +282,8 @@ def measure(name: str, source: str, size: int | None, seconds: float, peak: floa
 
         trainer.turn = watched  # type: ignore[method-assign]
         Sitting(run, game, trainer, Budget(minutes=seconds / 60)).sit()
+        trainer.turn = turn  # type: ignore[method-assign]
+        shares = profile(turn) if profiled else None
         gaps = np.diff(times)
         speeds = list(config.batch_size / gaps)
     per_turn = float(np.median(gaps))
@@ -289,15 +300,40 @@ def measure(name: str, source: str, size: int | None, seconds: float, peak: floa
         "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "first_step_s": None,
         "turns": len(speeds),
+        **({} if shares is None else {"profile": shares}),
     }
 
 
-def first_step(name: str, source: str, size: int | None) -> float:
+KINDS = {
+    "convolutions (oneDNN)": r"convolution",
+    "matrix products": r"::(addmm|mm|bmm|matmul|linear)\b",
+    "batch norm": r"batch_norm",
+    "activations": r"relu|tanh|sigmoid|softplus",
+    "the optimiser": r"adam|rmsprop|sgd",
+    "copies, sums and columns": r"copy_|clone|contiguous|col2im|im2col|::(add|sum|cat|fill|zero)_?\b|resize",
+}
+"""What operators are for, by their names; the first that fits counts."""
+
+
+def profile(turn: Callable[[], object], turns: int = 20) -> dict[str, float]:
+    """Shares of the operators' own time over some turns, by PyTorch's profiler; less than 1 in all."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        for _ in range(turns):
+            turn()
+    own = {e.key: e.self_cpu_time_total for e in seen.key_averages()}
+    whole, found = sum(own.values()), dict.fromkeys([*KINDS, "the rest"], 0.0)
+    for name, spent in own.items():
+        kind = next((k for k, p in KINDS.items() if re.search(p, name.lower())), "the rest")
+        found[kind] += spent / whole
+    return {k: round(v, 3) for k, v in found.items()}
+
+
+def first_step(name: str, source: str, size: int | None, settings: dict[str, Any]) -> float:
     """Seconds from a fresh process's imports done to its first step done, data packed."""
     code = (
         "import time, torch, ganforge.api as api, ganforge.build as b, ganforge.sitting;"
         "t = time.perf_counter();"
-        f"c, d, _ = api.plan({source!r}, {name!r}, **{fitting(name, source, size)!r});"
+        f"c, d, _ = api.plan({source!r}, {name!r}, **{fitting(name, source, size) | settings!r});"
         "b.build_trainer(b.build_game(c), d).turn();"
         "print(time.perf_counter() - t)"
     )
@@ -311,6 +347,8 @@ def main() -> None:
     parser.add_argument("--data", default="fashion-mnist-mini")
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--profile", action="store_true", help="where a turn's time goes")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
@@ -320,13 +358,13 @@ def main() -> None:
         print(
             "warning: a peak under 180 GFLOP/s voids this run: the machine is busy", file=sys.stderr
         )
-    rows = []
+    rows, settings = [], parse_settings(args.set)
     folder = tempfile.TemporaryDirectory()
     sounds = noise(folder.name)
     for name in args.recipes or recipes.names():
         data = sounds if hears(name) else args.data
-        row = measure(name, data, args.size, args.seconds, peak)
-        row["first_step_s"] = first_step(name, data, args.size)
+        row = measure(name, data, args.size, args.seconds, peak, settings, args.profile)
+        row["first_step_s"] = first_step(name, data, args.size, settings)
         rows.append(row)
         print("  ".join(f"{k} {v}" for k, v in row.items()), file=sys.stderr, flush=True)
     # The machine is shared: the peak again, so that a change shows.

@@ -5,8 +5,8 @@ recipe = Recipe(
     objective="gan",
     family="mlp",
     citation="Goodfellow et al. 2014, Generative Adversarial Nets, arXiv 1406.2661",
-    headline="The value function has its optimum at p_g = p_data, D = 1/2; the non- "
-    "saturating loss keeps a gradient where the minimax one vanishes.",
+    headline="The value function has its optimum at p_g = p_data, D = 1/2; the "
+    "non-saturating loss keeps a gradient where the minimax one vanishes.",
     settings={
         "latent.size": 100,
         "latent.kind": "uniform",
