@@ -35,3 +35,25 @@ def test_data_that_are_open_already(tmp_path):
         ganforge.resume(run.path, steps=3)
     with pytest.raises(UserError, match="open already, so size cannot be chosen"):
         ganforge.plan(opened, "dcgan", size=32)
+
+
+def labelled(place, count, classes):
+    np.savez(place, images=np.zeros((count, 16, 16), np.uint8), labels=np.arange(count) % classes)
+    return str(place)
+
+
+def test_auto_tells_the_networks_the_class_where_classes_are_few_and_full(tmp_path):
+    config, _, _ = ganforge.plan(labelled(tmp_path / "a.npz", 300, 3))
+    assert (config.conditioning, config.spec.classes) == ("concat", 3)
+    assert any("3 classes" in reason for reason in config.plan)
+    for name, count, classes in (("thin", 299, 3), ("many", 2500, 25), ("one", 300, 1)):
+        config, _, _ = ganforge.plan(labelled(tmp_path / f"{name}.npz", count, classes))
+        assert config.spec.classes == 0, name
+
+
+def test_what_is_chosen_by_hand_auto_leaves_alone(tmp_path):
+    from ganforge.families.dcgan import DCGAN
+
+    data = labelled(tmp_path / "a.npz", 300, 3)
+    for chosen in ({"conditioning": "none"}, {"objective": "lsgan"}, {"family": DCGAN(width=8)}):
+        assert ganforge.plan(data, **chosen)[0].spec.classes == 0

@@ -68,9 +68,10 @@ def plan(
         chosen, settings={k: v for k, v in chosen.settings.items() if k not in OPENING}
     )
     dataset = open_source(data, **options)
+    parts = {"objective": own.objective, "family": own.family}
     reasons: list[str] = []
     if chosen.plan is not None:
-        planned, reasons = chosen.plan(dataset, flat)
+        planned, reasons = chosen.plan(dataset, flat | {k: v for k, v in parts.items() if v})
         chosen = chosen.with_settings(planned)
     if isinstance(own.objective, type):
         flat["objective"] = own.objective

@@ -136,7 +136,10 @@ class Sitting:
             if self.budget.reached(trainer.step, trainer.images, self.seconds):
                 ending = Outcome("budget", 0, "the budget is reached")
                 break
-            watch = self._agree(tick.due(self.seconds))
+            last = self.budget.reached(
+                trainer.step + 1, trainer.images + trainer.batch_size, self.seconds
+            )
+            watch = self._agree(tick.due(self.seconds) or last)  # the end is always on record
             turn = trainer.turn(watch)
             self.seconds = time.monotonic() - t0
             bad = turn.non_finite()

@@ -138,13 +138,13 @@ def test_critics_without_norm_differentiate_twice(name, shape):
 
     found = torch.autograd.grad(penalty(), parameters, allow_unused=True)
     exact = sum((g * v).sum() for g, v in zip(found, direction, strict=True) if g is not None)
-    step, values = 1e-7, []
+    step, values = 1e-9, []  # so small that it hardly ever crosses a kink of relu
     for sign in (1, -2):
         with torch.no_grad():
             for p, v in zip(parameters, direction, strict=True):
                 p.add_(v, alpha=sign * step)
         values.append(penalty().item())
-    assert (values[0] - values[1]) / (2 * step) == pytest.approx(float(exact), rel=1e-3, abs=1e-6)
+    assert (values[0] - values[1]) / (2 * step) == pytest.approx(float(exact), rel=1e-3, abs=1e-5)
 
 
 @pytest.mark.parametrize(("name", "shape"), [c for c in cases(GENERATORS) if len(c[1]) < 4])

@@ -167,6 +167,27 @@ def test_torchrun_restarts_and_the_end_is_the_same(tmp_path):
     assert all(torch.equal(x, b[k]) for k, x in a.items())
 
 
+def test_no_thread_of_the_group_outlives_python(tmp_path):
+    """One that frees a tensor when the interpreter is gone aborts a finished run."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import atexit, os, torch\n"
+        "from ganforge.training import distributed\n"
+        "count = lambda: len(os.listdir('/proc/self/task'))\n"
+        "atexit.register(lambda: os.write(1, f'{count()} thread\\n'.encode()))\n"
+        "distributed.join(torch.device('cpu'))\n"
+        "torch.optim.Adam([torch.zeros(1)])  # imports what refers to the group\n"
+        "distributed.barrier()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         str(script)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["1", "thread"] * 2
+
+
 @pytest.mark.parametrize(("batch", "fit"), [(64, "63 or 66"), (2, "3")])
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(tmp_path, monkeypatch, batch, fit):
     """An average of three processes' averages would weigh samples of a small share more."""

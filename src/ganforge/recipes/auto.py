@@ -9,6 +9,8 @@ from ganforge.recipes import Recipe
 
 SMALL_SET = 10_000  # pictures; below it D sees augmented ones, if it will see them often
 
+FEW, PER_CLASS = 20, 100  # classes that go in as one-hot channels, and pictures that each must have
+
 BLOCK = 16  # channels that a processor's convolutions take at once
 
 
@@ -57,6 +59,17 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
         )
     else:
         why.append(f"no augmentation: {len(dataset)} pictures, seen about {passes:.0f} times each")
+    names = getattr(dataset, "classes", [])
+    if not {"conditioning", "objective", "family"} & settings.keys() and len(names) > 1:
+        if len(names) <= FEW and len(dataset) >= PER_CLASS * len(names):
+            chosen["conditioning"] = "concat"
+            why.append(
+                f"both networks are told the class: {len(names)} classes; sample --label makes the one you name"
+            )
+        else:
+            why.append(
+                f"no class is told: {len(names)} classes, where at most {FEW} with {PER_CLASS} samples each are"
+            )
     seconds = 15 if rate > 1e-3 else 30
     why.append(
         f"rate {rate:g} for D, {faster:g} times that for G: of six choices the best after {seconds} s"

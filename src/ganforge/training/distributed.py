@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import time
 import uuid
@@ -38,12 +39,23 @@ class World:
 def join(device: torch.device) -> World:
     """Join the processes that torchrun started (gloo on CPUs, nccl on GPUs), if it did."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        # What has the group as an argument's default keeps it for ever if imported after this.
+        import torch.distributed.nn.functional  # noqa: F401
+
         store, rank, size = next(dist.rendezvous("env://"))
         dist.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
             store=_of_this_start(store, rank, size), rank=rank, world_size=size,
         )  # fmt: skip
+        atexit.register(leave)
     return world()
+
+
+def leave() -> None:
+    """End the group while Python still runs: its threads, left to themselves, may free a tensor
+    when Python is gone, which aborts the process, and torchrun sees a finished run fail."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _of_this_start(store: dist.Store, rank: int, size: int, minutes: float = 10) -> dist.Store:
