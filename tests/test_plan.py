@@ -49,6 +49,11 @@ def test_auto_tells_the_networks_the_class_where_classes_are_few_and_full(tmp_pa
     for name, count, classes in (("thin", 299, 3), ("many", 2500, 25), ("one", 300, 1)):
         config, _, _ = ganforge.plan(labelled(tmp_path / f"{name}.npz", count, classes))
         assert config.spec.classes == 0, name
+    uneven = np.repeat([0, 1, 2], (900, 900, 99))
+    np.savez(tmp_path / "u.npz", images=np.zeros((1899, 16, 16), np.uint8), labels=uneven)
+    config, _, _ = ganforge.plan(str(tmp_path / "u.npz"))
+    assert config.spec.classes == 0
+    assert any("one of only 99 pictures" in reason for reason in config.plan)
 
 
 def test_what_is_chosen_by_hand_auto_leaves_alone(tmp_path):

@@ -9,7 +9,7 @@ from ganforge.recipes import Recipe
 
 SMALL_SET = 10_000  # pictures; below it D sees augmented ones, if it will see them often
 
-FEW, PER_CLASS = 20, 100  # classes that go in as one-hot channels, and pictures that each must have
+FEW, PER_CLASS = 20, 100  # classes that go in as one-hot channels, and pictures of each
 
 BLOCK = 16  # channels that a processor's convolutions take at once
 
@@ -61,20 +61,34 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
         why.append(f"no augmentation: {len(dataset)} pictures, seen about {passes:.0f} times each")
     names = getattr(dataset, "classes", [])
     if not {"conditioning", "objective", "family"} & settings.keys() and len(names) > 1:
-        if len(names) <= FEW and len(dataset) >= PER_CLASS * len(names):
+        fewest = _fewest(dataset) if len(names) <= FEW else None
+        if fewest is not None and fewest >= PER_CLASS:
             chosen["conditioning"] = "concat"
             why.append(
-                f"both networks are told the class: {len(names)} classes; sample --label makes the one you name"
+                f"both networks are told the class: {len(names)} classes of {fewest} pictures or more; "
+                "sample --label makes the one you name"
             )
         else:
+            had = "" if fewest is None else f", one of only {fewest} pictures"
             why.append(
-                f"no class is told: {len(names)} classes, where at most {FEW} with {PER_CLASS} samples each are"
+                f"no class is told: {len(names)} classes{had}; it takes at most {FEW} of {PER_CLASS} "
+                "pictures or more, counted on this machine; --set conditioning=concat tells them"
             )
     seconds = 15 if rate > 1e-3 else 30
     why.append(
         f"rate {rate:g} for D, {faster:g} times that for G: of six choices the best after {seconds} s"
     )
     return chosen, why
+
+
+def _fewest(dataset: Any) -> int | None:
+    """Pictures of the rarest class; None where counting would fetch every shard."""
+    import numpy as np
+
+    if not isinstance(dataset.labels, np.ndarray):
+        return None
+    labels = dataset.label(np.arange(len(dataset))).numpy()
+    return int(np.bincount(labels[labels >= 0], minlength=len(dataset.classes)).min())
 
 
 recipe = Recipe(
