@@ -20,8 +20,10 @@ types: $(VENV)/.tested
 
 check: lint types test
 
+OTHERS := gan dcgan lsgan wgan wgan-gp dragan infogan ebgan began sngan biggan ae vae
 modes: $(VENV)/.tested
-	$(BIN)/python benchmarks/modes.py r3gan gan --seeds 10
+	$(BIN)/python benchmarks/modes.py r3gan --seeds 10
+	$(BIN)/python benchmarks/modes.py $(OTHERS) --seeds 3
 
 headlines: $(VENV)/.tested
 	$(BIN)/python benchmarks/headlines.py

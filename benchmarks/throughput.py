@@ -2,6 +2,7 @@
 
     python benchmarks/throughput.py [RECIPE ...] [--size 32] [--seconds 6] [--json]
     python benchmarks/throughput.py dcgan --profile            # and where a turn's time goes
+    python benchmarks/throughput.py dcgan --layers             # each layer by itself
     OMP_NUM_THREADS=1 python benchmarks/throughput.py auto --set width=24
 
 One process and one run measure the convolution peak (the best GFLOP/s of forward plus
@@ -192,6 +193,46 @@ def _forward(m: nn.Module, x: Tensor, weight: Tensor | None) -> Tensor:
     return op(x, w, None, m.stride, m.padding, m.dilation, m.groups)  # type: ignore[arg-type]
 
 
+def layer_table(game, batch: int, peak: float) -> list[dict[str, Any]]:  # type: ignore[no-untyped-def]
+    """Each layer with its forward pass, its gradient in the input and in the weight: the
+    milliseconds at the peak, by PyTorch's own operator, and as the package computes it."""
+    rows = []
+    for net, layers in traced(game, batch).items():
+        for layer in layers:
+            m, x = layer.module, layer.x.clone().requires_grad_()
+            weight = m.weight.detach().clone().requires_grad_()  # type: ignore[union-attr]
+            go = torch.ones_like(layer.y)
+            ours = _plain(m)
+            ways = {
+                "torch": lambda x, w, m=m: _forward(m, x, w),
+                "ours": lambda x, w, m=ours: torch.func.functional_call(m, {"weight": w}, (x,)),
+            }
+            shapes = f"{tuple(layer.x.shape)} to {tuple(layer.y.shape)}"
+            row: dict[str, Any] = {"layer": f"{net}: {type(ours).__name__} {shapes}"}
+            row["at the peak"] = round(1e3 * layer.flops / peak / 1e9, 2)
+            for name, f in ways.items():
+                plain, bare = x.detach(), weight.detach()
+                with torch.no_grad():
+                    row[f"forward, {name}"] = timed(lambda f=f, a=plain, w=bare: f(a, w))
+                for what, a, w in (("input", x, bare), ("weight", plain, weight)):
+                    y, by = f(a, w), x if what == "input" else weight
+                    row[f"to {what}, {name}"] = timed(
+                        lambda y=y, by=by, go=go: torch.autograd.grad(y, by, go, retain_graph=True)
+                    )
+            rows.append({k: round(v * 1e3, 2) if "," in k else v for k, v in row.items()})
+    return rows
+
+
+def _plain(m: Any) -> nn.Module:
+    """A layer of the same kind and shape, without bias and without what is computed of its weight."""
+    kind = nn.utils.parametrize.type_before_parametrizations(m)
+    if issubclass(kind, nn.Linear):
+        return kind(m.in_features, m.out_features, bias=False).requires_grad_(False)
+    more = {"output_padding": m.output_padding} if "Transpose" in kind.__name__ else {}
+    shape = (m.in_channels, m.out_channels, m.kernel_size, m.stride, m.padding)
+    return kind(*shape, groups=m.groups, bias=False, **more).requires_grad_(False)
+
+
 def traced(game, batch: int) -> dict[str, list[Layer]]:  # type: ignore[no-untyped-def]
     """The layers that a forward of each of the game's networks goes through."""
     shape, spec, objective = game.spec.shape, game.spec, game.objective
@@ -262,12 +303,13 @@ def fitting(name: str, source: str, size: int | None) -> dict[str, object]:
 
 def measure(
     name: str, source: str, size: int | None, seconds: float, peak: float,
-    settings: dict[str, Any], profiled: bool = False,
+    settings: dict[str, Any], profiled: bool = False, layered: bool = False,
 ) -> dict:  # fmt: skip
     asked = fitting(name, source, size) | settings
     config, dataset, _ = api.plan(source, name, minutes=seconds / 60, **asked)
     game = build_game(config)
     flops, layers = needs(game, config.batch_size)
+    each = layer_table(game, config.batch_size, peak) if layered else None
     speeds: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(Path(folder) / "run", config.plain())
@@ -301,6 +343,7 @@ def measure(
         "first_step_s": None,
         "turns": len(speeds),
         **({} if shares is None else {"profile": shares}),
+        **({} if each is None else {"layers": each}),
     }
 
 
@@ -349,6 +392,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--profile", action="store_true", help="where a turn's time goes")
+    parser.add_argument(
+        "--layers", action="store_true", help="milliseconds of each layer by itself"
+    )
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
@@ -363,10 +409,15 @@ def main() -> None:
     sounds = noise(folder.name)
     for name in args.recipes or recipes.names():
         data = sounds if hears(name) else args.data
-        row = measure(name, data, args.size, args.seconds, peak, settings, args.profile)
+        row = measure(
+            name, data, args.size, args.seconds, peak, settings, args.profile, args.layers
+        )
         row["first_step_s"] = first_step(name, data, args.size, settings)
         rows.append(row)
-        print("  ".join(f"{k} {v}" for k, v in row.items()), file=sys.stderr, flush=True)
+        for layer in row.get("layers", ()):
+            print("  ".join(f"{k} {v}" for k, v in layer.items()), file=sys.stderr)
+        said = {k: v for k, v in row.items() if k != "layers"}
+        print("  ".join(f"{k} {v}" for k, v in said.items()), file=sys.stderr, flush=True)
     # The machine is shared: the peak again, so that a change shows.
     again = convolution_peak()
     print(f"convolution peak after {again:.0f} GFLOP/s", file=sys.stderr)
