@@ -1,3 +1,4 @@
+import errno
 import json
 import multiprocessing
 
@@ -18,6 +19,24 @@ def test_create_never_overwrites(tmp_path):
     assert (tmp_path / "b" / "mine.txt").read_text() == "precious"
     with pytest.raises(UserError, match="not a run folder"):
         Run.open(tmp_path / "b")
+
+
+@pytest.mark.parametrize("text", [b"lr: [1", b"\xff\xfe", b"", b"- 1"])
+def test_a_damaged_configuration_is_one_line(tmp_path, text):
+    run = Run.create(tmp_path / "a", {"recipe": "x"})
+    (run.path / "config.yaml").write_bytes(text)
+    with pytest.raises(UserError, match=r"config\.yaml .*undo what was") as caught:
+        _ = run.config
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_at_the_beginning_is_one_line(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("ganforge.run.write_whole", full)
+    with pytest.raises(UserError, match="cannot make the run folder .*No space left"):
+        Run.create(tmp_path / "a", {})
 
 
 def test_a_cut_last_line_is_completed_and_ignored(tmp_path):

@@ -92,6 +92,15 @@ def plan(
     return config.model_copy(update=own_names(own)), dataset, own
 
 
+def check(config: Config, own: Own | None = None) -> None:
+    """Build the networks, the game and its terms as a training would, and drop them.
+
+    Raises:
+        UserError: they do not fit each other or the data, or the device is not there.
+    """
+    build_game(config, own, pick_device(config.device))
+
+
 def is_option(name: str) -> bool:
     """Whether a setting is an option of the objective or the family, where None is a value."""
     return name not in OPENING and name not in Config.model_fields

@@ -44,7 +44,7 @@ def pick_device(asked: str) -> torch.device:
     """`auto` is the accelerator if there is one.
 
     Raises:
-        UserError: the device asked for is not there.
+        UserError: the device asked for is unknown, or not there.
     """
     have = {
         "cpu": True,
@@ -53,9 +53,10 @@ def pick_device(asked: str) -> torch.device:
     }
     if asked == "auto":
         asked = next((d for d in ("cuda", "mps") if have[d]), "cpu")
-    if not have[asked]:
+    if not have.get(asked):
         there = ", ".join(d for d, ok in have.items() if ok)
-        raise UserError(f"--device {asked} is not available here; choose one of auto, {there}")
+        what = "not available here" if asked in have else "unknown"
+        raise UserError(f"--device {asked} is {what}; choose one of auto, {there}")
     if asked == "cuda":
         import os
 

@@ -84,10 +84,13 @@ class Run:
         try:
             for folder in ("samples", "checkpoints", "scores", "requests"):
                 (run.path / folder).mkdir(parents=True, exist_ok=True)
+            text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+            write_whole(run.path / "config.yaml", text.encode())
         except OSError as e:
-            raise UserError(f"cannot make the run folder {run.path}: {e.strerror}") from None
-        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-        write_whole(run.path / "config.yaml", text.encode())
+            raise UserError(
+                f"cannot make the run folder {run.path}: {e.strerror or e}; make room there, or "
+                "choose another --run"
+            ) from None
         return run
 
     @classmethod
@@ -104,18 +107,30 @@ class Run:
     def config(self) -> dict[str, Any]:
         """config.yaml as plain data."""
         try:
-            loaded = yaml.safe_load((self.path / "config.yaml").read_text())
-        except (OSError, yaml.YAMLError) as e:
-            raise UserError(f"{self.path / 'config.yaml'} cannot be read: {e}") from None
+            loaded = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
+            why = " ".join(str(e).split())  # YAML tells it on several lines
+            raise UserError(
+                f"{self.path / 'config.yaml'} cannot be read: {why}; undo what was changed in it"
+            ) from None
         if not isinstance(loaded, dict):
-            raise UserError(f"{self.path / 'config.yaml'} is damaged: it holds no settings")
+            raise UserError(
+                f"{self.path / 'config.yaml'} is damaged: it holds no settings; undo what was "
+                "changed in it"
+            )
         return loaded
 
     # -- one writer ---------------------------------------------------------------------
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the run for writing; a second process is refused."""
-        lock = open(self.path / ".lock", "a+")  # noqa: SIM115 - held for the whole block
+        try:
+            lock = open(self.path / ".lock", "a+")  # noqa: SIM115 - held for the whole block
+        except OSError as e:
+            raise UserError(
+                f"cannot write into {self.path}: {e.strerror}; make it writable, or train into "
+                "another --run"
+            ) from None
         try:
             _lock(lock)
         except OSError:

@@ -31,11 +31,21 @@ ROLLBACKS = 3
 
 @dataclass(frozen=True)
 class Budget:
-    """Counted from the run's beginning; the first one reached ends the sitting."""
+    """Counted from the run's beginning; the first one reached ends the sitting.
+
+    Raises:
+        UserError: one of them is not above 0.
+    """
 
     steps: int | None = None
     images: int | None = None
     minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "images", "minutes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:  # NaN is not
+                raise UserError(f"{name}={value} does not fit: a budget is above 0")
 
     def reached(self, step: int, images: int, seconds: float) -> bool:
         return (

@@ -139,6 +139,8 @@ MISTAKES = [
     (["train", "--recipe", "dcgan", "--add", "foo=0"], "foo"),
     (["train", "--recipe", "denoise", "--set", "degrade=5"], "degrade=5"),
     (["train", "--recipe", "dcgan", "--device", "mps"], "not available"),
+    (["train", "--recipe", "dcgan", "--add", "foo=1", "--dry-run"], "foo"),
+    (["train", "--recipe", "dcgan", "--size", "4", "--dry-run"], "sides of 8"),
     (["resume", "nowhere"], "not a run"),
     (["sample", "nowhere"], "not a run"),
     (["recipes", "nothing"], "choose one of"),
@@ -179,6 +181,37 @@ def test_exit_code_2_and_no_traceback():
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+def test_names_of_files_never_break_a_line(tmp_path):
+    for name in ("a\nb.png", "c\udcff.png"):  # a line break, and a byte that is no text
+        (tmp_path / name).write_bytes(b"no picture")
+    Image.new("L", (8, 8)).save(tmp_path / "whole.png")
+
+    def verb(*args: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "ganforge", *args]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    done = verb("inspect", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == [
+        r"unreadable: a\nb.png: no picture",
+        r"unreadable: c\udcff.png: no picture",
+    ]
+    done = verb("train", str(tmp_path), "--dry-run")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert r"a\nb.png" in done.stderr
+
+
+def test_resume_refuses_what_does_not_fit(trained):
+    for args, expected in (
+        (["--device", "tpu"], "--device tpu is unknown"),
+        (["--minutes", "-1"], "minutes=-1.0 does not fit"),
+        (["--minutes", "nan"], "minutes=nan does not fit"),
+    ):
+        with pytest.raises(UserError, match=expected):
+            CliRunner().invoke(app, ["resume", str(trained), *args], catch_exceptions=False)
 
 
 def test_help_needs_no_torch():

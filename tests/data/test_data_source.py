@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import re
 import shutil
 import socket
 from pathlib import Path
@@ -64,6 +65,29 @@ def test_what_does_not_exist_names_what_does(text: str) -> None:
     with pytest.raises(UserError, match=r"does not exist.*fashion-mnist|no kind that") as e:
         open_source(text)
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.zip", "a.tar", "a.tar.gz", "a-idx3.gz"])
+def test_an_empty_file_is_called_so(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(UserError, match=rf"{re.escape(name)} is damaged .*it is empty"):
+        open_source(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("a.npy", "does not begin as a .npy file does"),
+        ("a.npz", "does not begin as a .npz file does"),
+        ("a.zip", "not a zip archive, or cut short"),
+        ("a.tar.gz", "not a tar archive, or cut short"),
+        ("a.txt", "of no kind that ganforge reads"),
+    ],
+)
+def test_a_file_that_is_not_what_it_is_called(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / name).write_bytes(b"hello" * 500)
+    with pytest.raises(UserError, match=rf"{re.escape(name)} is .*{reason}"):
+        open_source(tmp_path / name)
 
 
 def test_sizes() -> None:

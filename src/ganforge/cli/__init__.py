@@ -12,14 +12,15 @@ def main() -> None:
     """Run a verb. Exit codes: 0 done, 1 failed, 2 the user's mistake, 130/143 stopped by a
     signal after saving."""
     from ganforge.cli.app import app
+    from ganforge.cli.screen import one_line
 
     try:
         app()
     except UserError as e:
-        print(f"error: {e}", file=sys.stderr)
+        print(f"error: {one_line(str(e))}", file=sys.stderr)
         sys.exit(2)
     except Lost as e:
-        print(f"error: {e}", file=sys.stderr)
+        print(f"error: {one_line(str(e))}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

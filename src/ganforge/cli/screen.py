@@ -7,6 +7,7 @@ import json as json_module
 import os
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,15 @@ def note(line: str) -> None:
     """Something to know, beside the result."""
     if first():
         print(line, file=sys.stderr, flush=True)
+
+
+def one_line(text: str) -> str:
+    """The text with line breaks, control characters and bytes that are no text, all of which
+    names of files may have, written as escapes."""
+    odd = ("Cc", "Cs", "Zl", "Zp")
+    return "".join(
+        c.encode("unicode_escape").decode() if unicodedata.category(c) in odd else c for c in text
+    )
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

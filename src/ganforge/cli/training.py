@@ -28,7 +28,7 @@ from ganforge.cli.common import (
     own_parts,
     show_plan,
 )
-from ganforge.cli.screen import Progress, emit, table
+from ganforge.cli.screen import Progress, emit, one_line, table
 
 
 @app.command()
@@ -107,6 +107,7 @@ def train(
     )
     show_plan(config, dataset)
     if dry_run:
+        api.check(config, own)
         emit(config.plain(), json, lambda: as_yaml(config.plain()))
         return
     path = run or api.new_name(config.recipe)
@@ -311,7 +312,7 @@ def inspect(
                     f"{key}: " + ", ".join(f"{k} ({v})" for k, v in list(found[key].items())[:12])
                 )
         lines.append(f"duplicates: {found['duplicates']}")
-        lines += [f"unreadable: {u['file']}: {u['reason']}" for u in found["unreadable"]]
+        lines += [one_line(f"unreadable: {u['file']}: {u['reason']}") for u in found["unreadable"]]
         return "\n".join(lines)
 
     emit(found, json, text)

@@ -128,7 +128,7 @@ def opening(path: Path) -> Opener:
 
 def npy_samples(path: Path) -> ArraySamples:
     rows = npy(opening(path), str(path), size=path.stat().st_size)
-    return ArraySamples(path.stem, [rows])
+    return ArraySamples(path.name, [rows])
 
 
 def npz_samples(path: Path) -> ArraySamples:
@@ -167,7 +167,7 @@ def npz_samples(path: Path) -> ArraySamples:
             images = many[0]
         parts = [rows(images, first(_LABEL_KEYS), UNSPLIT)]
     classes = [str(c) for c in whole("classes")] if "classes" in keys else None
-    return ArraySamples(path.stem, parts, classes)
+    return ArraySamples(path.name, parts, classes)
 
 
 # -- idx ------------------------------------------------------------------------------------
@@ -209,8 +209,7 @@ def idx_file(path: Path) -> ArraySamples:
     beside = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
     if beside != path and beside.is_file():
         labels = idx_labels(opening(beside), str(beside))
-    stem = path.name.removesuffix(".gz")
-    return ArraySamples(stem, [idx(opening(path), str(path), labels)])
+    return ArraySamples(path.name, [idx(opening(path), str(path), labels)])
 
 
 def idx_places(files: Files) -> dict[str, int] | None:

@@ -78,6 +78,8 @@ def reason(error: BaseException) -> str:
         return "it is a link to nothing"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if str(error).startswith("file could not be opened"):  # tarfile's words for every other kind
+        return "not a tar archive, or cut short"
     return (str(error).splitlines() or [""])[0][:120] or type(error).__name__
 
 
@@ -160,7 +162,7 @@ class Zip:
 
     def __init__(self, path: Path) -> None:
         """Raises: UserError: it is damaged."""
-        self.path, self.name = path, path.stem
+        self.path, self.name = path, path.name
         self.names: list[str] = []
         places = array.array("q")
         try:
@@ -244,7 +246,7 @@ class Tar:
 
     def __init__(self, path: Path) -> None:
         """Raises: UserError: it is damaged."""
-        self.path, self.name = path, path.name.split(".tar")[0].removesuffix(".tgz")
+        self.path, self.name = path, path.name
         try:
             with tarfile.open(path) as tar:
                 self.names = [m.name for m in self._members(tar)]

@@ -44,7 +44,7 @@ class PictureSamples:
         chosen = np.fromiter((i for i, n in enumerate(files.names) if is_picture(n)), np.int64)
         if not len(chosen):
             kinds = sorted({os.path.splitext(n)[1].lower() or "no extension" for n in files.names})
-            there = f"only files with {', '.join(kinds[:8])}" if kinds else "nothing"
+            there = f"only files with {', '.join(kinds[:8])}" if kinds else "and no other file"
             raise UserError(
                 f"{files.name} has no pictures in it, {there}; give a folder or archive with "
                 ".png, .jpg, .webp, .gif, .bmp or .tif files, or a .npy"

@@ -285,6 +285,8 @@ def locate(place: str, data_root: Path | None, cache: Path) -> Located:
 
 
 def _locate_file(path: Path) -> Located:
+    if path.is_file() and not path.stat().st_size:
+        raise unreadable(path, EOFError("it is empty"))
     found = array_file(path) if path.is_file() else None
     if found is not None:
         return found
@@ -295,6 +297,8 @@ def _locate_file(path: Path) -> Located:
         return Located(path.stem, identity(path), lambda: recognise(Zip(path)))
     if tarfile.is_tarfile(path) or ".tar" in path.name.lower():
         return Located(path.name.split(".")[0], identity(path), lambda: recognise(Tar(path)))
+    if path.suffix.lower() in (".npy", ".npz"):
+        raise unreadable(path, ValueError(f"it does not begin as a {path.suffix} file does"))
     raise UserError(
         f"{path} is of no kind that ganforge reads; give a folder, a .zip, .tar, .npy, .npz or "
         "an idx file"
