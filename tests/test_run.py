@@ -35,7 +35,7 @@ def test_a_full_disk_at_the_beginning_is_one_line(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("ganforge.run.write_whole", full)
-    with pytest.raises(UserError, match="cannot make the run folder .*No space left"):
+    with pytest.raises(UserError, match=r"cannot make the run folder .*No space left"):
         Run.create(tmp_path / "a", {})
 
 
