@@ -179,6 +179,38 @@ def test_changed_data_are_refused(tmp_path):
     ganforge.resume(tmp_path / "r", steps=2, data=x)
 
 
+def test_data_that_were_moved(tmp_path):
+    x = np.random.default_rng(0).integers(0, 255, (64, 16, 16), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", x)
+    ganforge.train(str(tmp_path / "x.npy"), "dcgan", tmp_path / "r", steps=1, **SMALL)
+    (tmp_path / "x.npy").rename(tmp_path / "y.npy")
+    with pytest.raises(UserError, match=r"data of .* cannot be opened: .*x\.npy.*--data"):
+        ganforge.resume(tmp_path / "r", steps=2)
+    done = cli("resume", str(tmp_path / "r"), "--steps", "2", "--data", str(tmp_path / "y.npy"))
+    assert done.wait() == 0
+    assert Run(tmp_path / "r").records()[-1]["step"] == 2
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "message"),
+    [
+        ("width: 8", "width: 16", "does not fit the networks of .*undo"),
+        ("batch_size: ", "batch_size: x", "batch_size='x.*undo"),
+        ("format: 1", "format: x", "format='x'.*undo"),
+        ("family: dcgan\n", "", "family is missing; undo"),
+    ],
+)
+def test_settings_edited_wrongly_are_one_line(tmp_path, was, now, message):
+    run = ganforge.train(recipe="dcgan", run=tmp_path / "r", steps=1, **SMALL)
+    text = (run.path / "config.yaml").read_text()
+    assert was in text
+    (run.path / "config.yaml").write_text(text.replace(was, now, 1))
+    for verb in (lambda: ganforge.resume(run.path, steps=2), lambda: ganforge.load(run.path)):
+        with pytest.raises(UserError, match=message) as caught:
+            verb()
+        assert "\n" not in str(caught.value)
+
+
 def test_budgets():
     assert Budget(steps=3).reached(3, 0, 0)
     assert not Budget(steps=3, images=100).reached(2, 99, 1e9)

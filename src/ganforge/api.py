@@ -190,6 +190,16 @@ def resume(
     """Continue a run exactly where it was left. Budgets count from the run's beginning; if
     none is given, the run's own holds.
 
+    Args:
+        run: the run folder.
+        steps, images, minutes: the budget.
+        data: the run's data, where they were an array or lie elsewhere now; they must be the
+            same samples.
+        objective, family: one's own, where the run was made with them.
+        watch: called with every record.
+        stop_when_converged: stop when the score is flat.
+        device: where to go on; the run's own if not given.
+
     Raises:
         UserError: not a run, another process trains it, the data have changed.
     """
@@ -202,7 +212,15 @@ def resume(
         raise UserError(
             f"{run} was trained on an array; pass it again: ganforge.resume(run, data=...)"
         )
-    dataset = open_source(config.data if data is None else data, **config.data_options)
+    if isinstance(data, str):
+        config = config.model_copy(update={"data": data})
+    try:
+        dataset = open_source(config.data if data is None else data, **config.data_options)
+    except UserError as e:
+        raise UserError(
+            f"the data of {run} cannot be opened: {e}. Put them back, or say where they are with "
+            "--data (paths count from the folder where the command is given)"
+        ) from None
     was, now = config.dataset.get("fingerprint"), dataset.describe().get("fingerprint")
     if was != now:
         raise UserError(

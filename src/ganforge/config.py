@@ -234,22 +234,25 @@ def resolve(
 
 def load(plain: Mapping[str, Any]) -> Config:
     """A `Config` from config.yaml's data."""
-    if plain.get("format", 0) > FORMAT:
+    found = plain.get("format", 0)
+    if isinstance(found, int) and found > FORMAT:
         raise UserError(
-            f"this run has configuration format {plain['format']}; this ganforge reads up to "
+            f"this run has configuration format {found}; this ganforge reads up to "
             f"{FORMAT}: upgrade ganforge"
         )
     try:
         return Config(**plain)
     except (ValidationError, TypeError) as e:
         text = explain(e) if isinstance(e, ValidationError) else str(e)
-        raise UserError(f"config.yaml is damaged: {text}") from None
+        raise UserError(f"config.yaml is damaged: {text}; undo what was changed in it") from None
 
 
 def explain(error: ValidationError) -> str:
     """A pydantic error as one line: what was given, what was expected."""
     first = error.errors()[0]
     where = ".".join(str(p) for p in first["loc"])
+    if first["type"] == "missing":
+        return f"{where} is missing"
     return f"{where}={first.get('input')!r} does not fit: {first['msg']}"
 
 

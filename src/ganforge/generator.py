@@ -13,7 +13,7 @@ from ganforge.build import Own, build_game, pick_device
 from ganforge.errors import UserError
 from ganforge.objectives.latent import Latent
 from ganforge.run import Run
-from ganforge.sitting import last_whole
+from ganforge.sitting import fitting, last_whole
 from ganforge.spec import Ask
 
 
@@ -48,7 +48,8 @@ class Generator:
         self.classes = c.class_names
         nets = nn.ModuleDict({k: game.nets[k] for k in game.objective.sampled})
         keep = {k: v for k, v in tensors[part].items() if k.split(".")[0] in nets}
-        nets.load_state_dict(keep)
+        with fitting(run):
+            nets.load_state_dict(keep)
         mark = "objective."
         own_state = {
             k[len(mark) :]: v for k, v in tensors["networks"].items() if k.startswith(mark)

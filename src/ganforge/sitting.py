@@ -260,7 +260,8 @@ class Sitting:
     # -- going back ---------------------------------------------------------------------
     def _resume(self) -> None:
         tensors, state = last_whole(self.run, say=lambda m: print(m, file=sys.stderr))
-        self.trainer.restore(tensors, state)
+        with fitting(self.run):
+            self.trainer.restore(tensors, state)
         self.seconds, self.rollbacks = float(state["seconds"]), int(state["rollbacks"])
         self._saved = self.trainer.step
         self._event("resume", f"continued from step {self.trainer.step}")
@@ -420,6 +421,25 @@ def last_whole(
                 say(f"warning: {e}; using the checkpoint before it")
     what = "no checkpoint is whole" if have else "it has no checkpoint"
     raise UserError(f"{run.path} cannot be continued: {what}; start again with another --run")
+
+
+@contextlib.contextmanager
+def fitting(run: Run) -> Iterator[None]:
+    """While a checkpoint's tensors are loaded into the networks of a run's configuration.
+
+    Raises:
+        UserError: they are of other networks.
+    """
+    try:
+        yield
+    except RuntimeError as e:
+        if not str(e).startswith("Error(s) in loading state_dict"):
+            raise
+        lines = [line.strip() for line in str(e).splitlines()[1:]]
+        raise UserError(
+            f"the checkpoint does not fit the networks of {run.path / 'config.yaml'} ({lines[0]} "
+            f"{len(lines)} such in all); undo what was changed in it"
+        ) from None
 
 
 def _short(x: float) -> float | None:

@@ -132,6 +132,9 @@ def resume(
     minutes: Minutes = None,
     recipe: Recipe = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Where the run's data are now, if they were moved.")
+    ] = None,
     stop_when_converged: Converged = False,
     json: Json = False,
 ) -> None:
@@ -145,8 +148,8 @@ def resume(
     stored = api.budget_of(configuration.load(Run.open(run).config))
     with Progress(stored if asked == Budget() else asked) as progress:
         done = api.resume(
-            run, steps=steps, images=images, minutes=minutes, watch=progress.watch, device=device,
-            stop_when_converged=stop_when_converged, **own_parts(recipe),
+            run, steps=steps, images=images, minutes=minutes, data=data, watch=progress.watch,
+            device=device, stop_when_converged=stop_when_converged, **own_parts(recipe),
         )  # fmt: skip
     finish(done, json)
 
