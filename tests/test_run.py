@@ -39,6 +39,20 @@ def test_a_full_disk_at_the_beginning_is_one_line(tmp_path, monkeypatch):
         Run.create(tmp_path / "a", {})
 
 
+def test_a_full_disk_under_the_lock_is_one_line(tmp_path, monkeypatch):
+    run = Run.create(tmp_path / "a", {})
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as m:
+        m.setattr("ganforge.run.os.write", full)
+        with pytest.raises(UserError, match=r"cannot write into .*No space left"), run.writing():
+            raise AssertionError("it may not begin")
+    with run.writing():  # and it is free again
+        assert run.live
+
+
 def test_a_cut_last_line_is_completed_and_ignored(tmp_path):
     run = Run.create(tmp_path / "a", {})
     run.append({"step": 1, "images": 1, "seconds": 0.1})

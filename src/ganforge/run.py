@@ -141,9 +141,15 @@ class Run:
                 f"{self.path} is being trained by another process (pid {who}); stop it first "
                 "or train into another --run"
             ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+        try:  # past the buffer, which closing would write again
+            os.ftruncate(lock.fileno(), 0)
+            os.write(lock.fileno(), str(os.getpid()).encode())
+        except OSError as e:
+            lock.close()
+            raise UserError(
+                f"cannot write into {self.path}: {e.strerror}; the last good checkpoint is intact; "
+                "make room and resume"
+            ) from None
         self._lock = lock
         try:
             yield

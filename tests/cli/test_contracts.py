@@ -1,5 +1,6 @@
 """What the verbs print is what docs/contracts.md says."""
 
+import errno
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ from jsonschema import validate
 from PIL import Image
 from typer.testing import CliRunner
 
+from ganforge.cli import main
 from ganforge.cli.app import app
 from ganforge.errors import UserError
 
@@ -202,6 +204,20 @@ def test_names_of_files_never_break_a_line(tmp_path):
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert r"a\nb.png" in done.stderr
+
+
+def test_a_full_disk_is_one_line(monkeypatch, capsys):
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "a.npy")
+
+    monkeypatch.setattr("ganforge.cli.app.app", full)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert (
+        said == "error: a.npy cannot be written: No space left on device; make room and try again\n"
+    )
 
 
 def test_resume_refuses_what_does_not_fit(trained):

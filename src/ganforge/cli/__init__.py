@@ -3,6 +3,7 @@ so that `ganforge --help` is quick."""
 
 from __future__ import annotations
 
+import errno
 import sys
 
 from ganforge.errors import Lost, UserError
@@ -27,3 +28,9 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as e:
+        if e.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f"{e.filename} cannot be written: " if e.filename else ""
+        print(f"error: {one_line(where)}{e.strerror}; make room and try again", file=sys.stderr)
+        sys.exit(2)
