@@ -215,9 +215,21 @@ def test_a_full_disk_is_one_line(monkeypatch, capsys):
         main()
     assert ended.value.code == 2
     said = capsys.readouterr().err
-    assert (
-        said == "error: a.npy cannot be written: No space left on device; make room and try again\n"
-    )
+    assert said == "error: a.npy: No space left on device; make room and try again\n"
+
+
+def test_a_result_that_cannot_be_written_is_one_line(trained, tmp_path):
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "x"
+    for args in (
+        ["sample", str(trained), "--out", f"{out}.npy"],
+        ["export", str(trained), "--format", "safetensors", "--out", f"{out}.safetensors"],
+    ):
+        with pytest.raises(UserError, match=r"cannot write .*file/x.*choose another place"):
+            CliRunner().invoke(app, args, catch_exceptions=False)
+    odd = ["inspect", "fashion-mnist-mini", "--out", str(tmp_path / "look.foo")]
+    with pytest.raises(UserError, match=r"look\.foo has an unknown ending; use \.png"):
+        CliRunner().invoke(app, odd, catch_exceptions=False)
 
 
 def test_resume_refuses_what_does_not_fit(trained):

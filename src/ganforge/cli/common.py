@@ -104,6 +104,11 @@ def need_free(out: Path, force: bool) -> None:
         raise UserError(f"{out} exists; choose another --out, or overwrite it with --force")
 
 
+def need_picture(out: Path) -> None:
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise UserError(f"{out} has an unknown ending; use .png, .jpg or .webp")
+
+
 def as_yaml(plain: dict[str, Any]) -> str:
     import yaml
 

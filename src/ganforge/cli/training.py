@@ -24,6 +24,7 @@ from ganforge.cli.common import (
     finish,
     need_free,
     need_free_run,
+    need_picture,
     open_studio,
     own_parts,
     show_plan,
@@ -295,6 +296,7 @@ def inspect(
     from ganforge.data import inspect as look
 
     if out is not None:
+        need_picture(out)
         need_free(out, force)
     options = {"size": size, "layout": layout, "range": range_, "data_root": data_root}
     found = look(data, **{k: v for k, v in options.items() if v is not None})

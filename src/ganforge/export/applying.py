@@ -20,7 +20,7 @@ from ganforge.data.degrade import Degradation, degradation, grey, read_mask, wit
 from ganforge.data.files import Broken, Folder
 from ganforge.data.pictures import to_bytes
 from ganforge.errors import UserError
-from ganforge.export.samples import as_bytes
+from ganforge.export.samples import as_bytes, aside_of, unwritable
 from ganforge.gallery import beside as side_by_side
 from ganforge.generator import Generator
 
@@ -293,13 +293,12 @@ def _one(
     saw, made = transformed(applier, data, source.name, mask)
     if beside:
         made = torch.cat(list(side_by_side(saw, made, None)), -1)[None]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    aside = aside_of(out)
     try:
         image(made).save(aside, _FORMAT.get(out.suffix.lower(), "PNG"), **_options(out))
         os.replace(aside, out)
     except OSError as e:
-        raise UserError(f"cannot write {out}: {e.strerror or e}") from None
+        raise unwritable(out, e) from None
     finally:
         aside.unlink(missing_ok=True)
     yield str(out)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ganforge.errors import UserError
+from ganforge.export.samples import aside_of, unwritable
 from ganforge.generator import Generator
 from ganforge.spec import Ask
 
@@ -55,13 +56,12 @@ def export(made: Generator, form: str, out: Path) -> dict[str, Any]:
         raise UserError(f"format {form!r} is unknown; choose onnx or safetensors")
     given = inputs_of(made, 2)
     shapes = {k: [None, *v.shape[1:]] for k, v in given.items()}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    aside = aside_of(out)
     try:
         worst = (_onnx if form == "onnx" else _safetensors)(made, given, aside)
         os.replace(aside, out)
     except OSError as e:
-        raise UserError(f"cannot write {out}: {e.strerror or e}") from None
+        raise unwritable(out, e) from None
     finally:
         aside.unlink(missing_ok=True)
     return {"out": str(out), "format": form, "inputs": shapes, "largest_difference": worst}

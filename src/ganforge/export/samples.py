@@ -56,6 +56,26 @@ def as_bytes(x: Tensor) -> np.ndarray:
     return levels.movedim(1, -1).numpy()
 
 
+def aside_of(out: Path) -> Path:
+    """Where to write a file until it is whole, beside its place, whose folder is made.
+
+    Raises:
+        UserError: the folder cannot be made.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise unwritable(out, e) from None
+    return out.with_name(f".{out.name}.{os.getpid()}.tmp")
+
+
+def unwritable(out: Path, error: OSError) -> UserError:
+    """The error of a result that cannot be written."""
+    return UserError(
+        f"cannot write {out}: {error.strerror or error}; make room there, or choose another place"
+    )
+
+
 def write_samples(
     stream: Iterable[Tensor],
     out: Path,
@@ -83,8 +103,7 @@ def write_samples(
         raise UserError(
             f"a {kind} holds up to {GRID} samples, {count} were asked for; use .npy or .zip"
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    aside = aside_of(out)
     try:
         if kind == "":
             out.mkdir(exist_ok=True)
@@ -111,7 +130,7 @@ def write_samples(
                     z.writestr(name, data)
         os.replace(aside, out)
     except OSError as e:
-        raise UserError(f"cannot write {out}: {e.strerror or e}") from None
+        raise unwritable(out, e) from None
     finally:
         aside.unlink(missing_ok=True)
 
@@ -168,7 +187,7 @@ def write_shards(
         with _aside(out / INDEX) as file:
             file.write(json.dumps(body, indent=1).encode())
     except OSError as e:
-        raise UserError(f"cannot write {out}: {e.strerror or e}") from None
+        raise unwritable(out, e) from None
     return number
 
 
