@@ -176,5 +176,5 @@ def test_too_little_room_is_said_before_packing(
     monkeypatch.setattr(packing.shutil, "disk_usage", lambda path: SimpleNamespace(free=9))
     raw = in_memory(np.zeros((4, 8, 8), np.uint8))
     assert raw.form(packing.Wish()) == Form((8, 8, 1), np.dtype(np.uint8))
-    with pytest.raises(UserError, match="GB free"):
+    with pytest.raises(UserError, match="MB free"):
         packing.pack(raw, packing.Wish(), tmp_path / "x")

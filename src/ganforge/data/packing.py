@@ -200,8 +200,8 @@ def pack(
     free = shutil.disk_usage(path.parent).free
     if need > free:
         raise UserError(
-            f"packing {raw.name} needs {need / 1e9:.1f} GB in {path.parent}, which has "
-            f"{free / 1e9:.1f} GB free; choose a smaller --size or set GANFORGE_CACHE"
+            f"packing {raw.name} needs {need / 1e6:,.1f} MB in {path.parent}, which has "
+            f"{free / 1e6:,.1f} MB free; choose a smaller --size or set GANFORGE_CACHE"
         )
     report, writer = Report(), Writer(path, form.shape, form.dtype)
     try:
