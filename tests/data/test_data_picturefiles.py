@@ -285,7 +285,7 @@ def test_the_form_is_found_even_if_the_first_look_sees_only_broken_files(tmp_pat
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({}, r"has no pictures in it, nothing"),
+        ({}, r"has no pictures in it, and no other file"),
         ({"a.txt": b"1", "b.doc": b"2", "c": b"3"}, r"only files with \.doc, \.txt, no extension"),
     ],
 )
