@@ -109,6 +109,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(tmp_path, capsys)
     data = bytearray(path.read_bytes())
     data[-9] ^= 1
     path.write_bytes(bytes(data))
+    assert ganforge.load(run).step == 2
+    assert str(path) in capsys.readouterr().err
     ganforge.resume(run, steps=5)
     assert str(path) in capsys.readouterr().err
     ganforge.train(recipe="dcgan", run=tmp_path / "whole", steps=5, **SMALL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -43,7 +44,9 @@ class Generator:
         c = configuration.load(self.config)
         game = build_game(c, own, pick_device(device))
         part = "ema" if ema else "networks"
-        tensors, self.state = last_whole(run, checkpoint, only=(part, "networks"))
+        tensors, self.state = last_whole(
+            run, checkpoint, lambda m: print(m, file=sys.stderr), only=(part, "networks")
+        )
         self.objective, self.spec, self.device = game.objective, game.spec, game.device
         self.classes = c.class_names
         nets = nn.ModuleDict({k: game.nets[k] for k in game.objective.sampled})
