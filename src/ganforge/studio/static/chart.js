@@ -36,12 +36,12 @@ export function Chart({ title, x, series, line, log = false, range, height = 190
     const axis = { stroke: soft, font: "12px system-ui, sans-serif", grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1, size: 4 } };
     const u = new uPlot({
       width: Math.max(box.current.clientWidth, 120), height,
-      legend: { show: false }, padding: [8, 8, 0, 0],
+      legend: { show: false }, padding: [8, 18, 0, 0],
       cursor: { drag: { x: !!onRange, y: false, setScale: false }, points: { size: 7 }, y: false },
       scales: { x: { time: false }, y: { distr: log ? 3 : 1, range } },
       axes: [
         { ...axis, size: 28, values: (_, v) => v.map((n) => (xTime ? xTime(n) : short(n))), space: 64 },
-        { ...axis, size: 52, values: (_, v) => v.map((n) => (n === null ? "" : number(n, 3))) },
+        { ...axis, size: 60, values: (_, v) => v.map((n) => (n === null ? "" : number(n, 3))) },
       ],
       series: lines, bands,
       hooks: {
