@@ -48,7 +48,7 @@ def code_hash(task: str) -> str:
     return digest.hexdigest()[:12]
 
 
-def run(task: str, data: str, name: str, seed: int, keep: Path | None) -> None:
+def run(task: str, data: str, name: str, seed: int, keep: Path | None, kinds: list[str]) -> None:
     import ganforge
     from ganforge.api import held_out_of
     from ganforge.config import load
@@ -61,9 +61,10 @@ def run(task: str, data: str, name: str, seed: int, keep: Path | None) -> None:
         kept = json.loads(path.read_text())
         found = kept if kept["code"] == mark else found
     features = "classifier" if "fashion" in data else "lite2@64"
-    for kind, settings in KINDS.items():
+    for kind in kinds:
         if kind in found:
             continue
+        settings = KINDS[kind]
         folder = (
             Path(tempfile.mkdtemp()) / "run" if keep is None else keep / f"{task}-{name}-{kind}"
         )
@@ -140,16 +141,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("tasks", nargs="*", default=TASKS)
     parser.add_argument("--emoji", help="a folder made by examples/emoji.py")
+    parser.add_argument("--emoji-only", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--keep", type=Path, help="where to keep the runs")
     parser.add_argument("--table", action="store_true")
     args = parser.parse_args()
     if not args.table:
         for task in args.tasks:
-            if task != "colorize":
-                run(task, "fashion-mnist-mini", "fashion-mnist-mini", args.seed, args.keep)
+            if task != "colorize" and not args.emoji_only:
+                run(task, DATA[0], DATA[0], args.seed, args.keep, args.kinds)
             if args.emoji:
-                run(task, args.emoji, "emoji", args.seed, args.keep)
+                run(task, args.emoji, DATA[1], args.seed, args.keep, args.kinds)
     PAGE.write_text(page())
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import socket
 import sys
 
 import pytest
@@ -17,6 +18,7 @@ from ganforge.studio import actions, create_app
 from ganforge.studio.guard import HEADERS
 from ganforge.studio.library import Library
 from ganforge.studio.live import MOST_QUEUED, Feeds, Viewer
+from ganforge.studio.server import listen
 
 
 def problem(answer, status: int) -> dict:
@@ -349,3 +351,13 @@ def test_a_viewer_that_stalls_is_bounded_and_starts_again():
         assert viewer.behind
 
     asyncio.run(scene())
+
+
+def test_answers_are_sent_at_once():
+    """Without TCP_NODELAY each waits for the acknowledgement of its headers."""
+    with listen("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP
+        with socket.create_connection(listening.getsockname()):
+            accepted, _ = listening.accept()
+            with accepted:
+                assert accepted.proto == socket.IPPROTO_TCP
