@@ -76,8 +76,13 @@ def measured() -> dict[str, str]:
             what = data if recipe == name else f"{name} ({data})"
             out[recipe] = "; ".join(filter(None, (out.get(recipe), f"{what}: {text}, {said}")))
     modes = bench("modes")
-    for (recipe, toy), rs in sorted(modes.groups().items()):
-        text = f"[{toy}](modes.md): all modes in {sum(map(modes.passes, rs))} of {len(rs)} seeds"
+    for (label, toy), rs in sorted(modes.groups().items()):
+        recipe, _, settings = label.partition(" ")
+        found = sum(r["modes"] for r in rs) / len(rs)
+        text = f"[{toy}](modes.md): {found:.4g} of {rs[0]['total']} modes"
+        if toy in modes.MARKED:
+            text += f", the mark in {sum(map(modes.passes, rs))} of {len(rs)} seeds"
+        text += f" (`{settings}`)" if settings else ""
         out[recipe] = "; ".join(filter(None, (out.get(recipe), text)))
     return out
 
