@@ -89,7 +89,7 @@ export default function Lab() {
     <div class="lab">
       <section class="card stage" aria-labelledby="lab-view"><h2 id="lab-view" class="visually-hidden">${t("lab.view")}</h2>
         <${View} world=${world} frame=${frame} layers=${layers} setup=${setup} drawing=${drawing} onDrawn=${(drawn) => change({ data: "drawn", drawn })} />
-        <p class="reading" data-testid="reading">${frame ? words(frame) : t("lab.draw")}</p>
+        <p class="reading" data-testid="reading">${frame ? words(frame) : t(drawing ? "lab.draw" : "lab.opening")}</p>
         <div class="row transport">
           <button class="primary" onClick=${() => setPlaying(!playing)} disabled=${!ready}>${playing ? t("lab.pause") : t("lab.play")}</button>
           <button onClick=${() => attempt(() => step(1))} disabled=${playing || !ready}>${t("lab.step")}</button>
