@@ -105,6 +105,11 @@ def page() -> str:
     there = {p.stem for p in RESULTS.glob("*.json")}
     missing = [f"{t} of {d}" for t in TASKS for d in DATA
                if not any(s.startswith(f"{t}-{d}-") for s in there) and (t, d) != ("colorize", DATA[0])]  # fmt: skip
+    for path in sorted(RESULTS.glob("*.json")):
+        r = json.loads(path.read_text())
+        missing += [
+            f"{LABELS[k]} for {r['task']} of {r['data']}" for k in ("l1", "gan") if k not in r
+        ]
     if missing:
         lines += ["", f"Still open: {', '.join(missing)}."]
     for path in sorted(RESULTS.glob("*.json")):
