@@ -168,6 +168,10 @@ def test_the_verbs_write_pictures_and_say_what(place: Path, tmp_path: Path) -> N
         (["walk", "d"], "ganforge apply"),
         (["walk", "r", "--out", "x.avi"], "unknown ending"),
         (["directions", "r", "--method", "ica"], "choose one of sefa, pca, pictures"),
+        (["directions", "r", "--out", "x.foo"], "unknown ending; use .png"),
+        (["sheet", "r", "--out", "x.gif"], "unknown ending; use .png"),
+        (["neighbours", "r", "--out", "x.safetensors"], "unknown ending; use .png"),
+        (["invert", "r", "nowhere.png", "--out", "x"], "unknown ending; use .png"),
         (["directions", "r", "--count", "1000"], "directions; 1000"),
         (["invert", "r", "nowhere.png"], "cannot be read"),
         (["invert", "d", "fashion-mnist-mini"], "ganforge apply"),
@@ -218,6 +222,21 @@ def test_codes_stay_codes(coded) -> None:
     for one_hot in latent.categories(inverted.latent):
         assert (one_hot.sort(1).values[:, -1] == 1).all()
     assert latent.codes(inverted.latent).abs().max() <= 1
+
+
+def test_a_code_is_set_by_its_name_or_its_number(coded, place: Path, tmp_path: Path) -> None:
+    made = []
+    for i, pairs in enumerate((["code0=3", "code1=-0.5"], ["0=3", "1=-0.5"], ["0=4", "1=-0.5"])):
+        out = tmp_path / f"{i}.npy"
+        codes = [a for pair in pairs for a in ("--code", pair)]
+        run(app, ["sample", str(place / "i"), "--count", "4", "--out", str(out), *codes],
+            catch_exceptions=False)  # fmt: skip
+        made.append(np.load(out, allow_pickle=False))
+    assert np.array_equal(made[0], made[1])
+    assert not np.array_equal(made[0], made[2])
+    for wrong in ("code0", "kind=3", "0=three"):
+        with pytest.raises(UserError, match="--code takes NAME=VALUE"):
+            run(app, ["sample", str(place / "i"), "--code", wrong], catch_exceptions=False)
 
 
 def test_directions_of_a_uniform_latent_stay_in_its_range(made, place: Path) -> None:

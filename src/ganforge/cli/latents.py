@@ -17,6 +17,7 @@ from ganforge.cli.common import (
     RunFolder,
     app,
     need_free,
+    need_picture,
     own_parts,
 )
 from ganforge.cli.screen import emit, note
@@ -129,6 +130,7 @@ def directions(
     from ganforge.gallery import Block, sheet
 
     path = out or run / f"directions-{method}.png"
+    need_picture(path)
     kept = path.with_suffix(".safetensors")
     made = opened(run, [path, kept], force, checkpoint, no_ema, recipe, "directions are looked at")
     found = latents.directions(made, count, method, label)
@@ -169,6 +171,7 @@ def sheet_(
     from ganforge.gallery import sheet
 
     path = out or run / f"sheet{f'-{kind}' if kind else ''}.png"
+    need_picture(path)
     made = opened(run, [path], force, checkpoint, no_ema, recipe, "a sheet is looked at")
     assert made.latent is not None
     if kind is None:
@@ -218,6 +221,7 @@ def neighbours(
     from ganforge.judging.samples import Rows
 
     path = out or run / "neighbours-of-samples.png"
+    need_picture(path)
     made = opened(run, [path], force, checkpoint, no_ema, recipe, "neighbours are looked at")
     data = training_data(made.config)
     held_out = held_out_of(configuration.load(made.config), data)
@@ -285,6 +289,7 @@ def invert(
     from ganforge.gallery import Block, sheet
 
     path = out or run / "inverted.png"
+    need_picture(path)
     kept = path.with_suffix(".safetensors")
     files = [path, kept]
     made = opened(run, files, force, checkpoint, no_ema, recipe, "invert takes pictures")

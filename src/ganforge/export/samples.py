@@ -27,16 +27,16 @@ INDEX = "index.json"
 
 
 def parse_codes(pairs: Iterable[str]) -> dict[int, float]:
-    """NUMBER=VALUE strings of `--code`."""
+    """NAME=VALUE strings of `--code`: a code's name, code0, or its number alone."""
     out: dict[int, float] = {}
     for pair in pairs:
-        name, equals, text = pair.partition("=")
+        name, _, text = pair.partition("=")
         try:
-            out[int(name.strip().removeprefix("c"))] = float(text)
+            out[int(name.strip().removeprefix("code"))] = float(text)
         except ValueError:
-            equals = ""
-        if not equals:
-            raise UserError(f"--code takes NUMBER=VALUE, such as 0=3 or 1=-0.5; {pair!r} was given")
+            raise UserError(
+                f"--code takes NAME=VALUE, such as code0=3 or 1=-0.5; {pair!r} was given"
+            ) from None
     return out
 
 
