@@ -146,6 +146,23 @@ def facts(found: list[dict[str, Any]], results: list[dict[str, Any]]) -> list[st
             f"- The machine gave a training from {cpu[0]:.2f} to {cpu[-1]:.2f} seconds of processor "
             "time in each second of its budget (start and packing included); 2 is all of two cores."
         )
+    took = sorted((r["score"]["protocol"].get("seconds", 0.0), r["variant"]) for r in results)
+    if took[0][0]:
+        lines.append(
+            f"- A score took {median(s for s, _ in took):.0f} seconds in the median (from {took[0][0]:.0f} to "
+            f"{took[-1][0]:,.0f}, {took[-1][1]}): the making of {SAMPLES:,} samples by its generator, all metrics, the real "
+            "pictures' features kept from before except for the first."
+        )
+    both = [
+        (r["curve"][-1][2]["value"], r["score"]["metrics"]["frechet"]["value"])
+        for r in results
+        if r["curve"]
+    ]
+    if len(both) > 2:
+        lines.append(
+            f"- Of the {len(both)} trainings that have a quick score, the last one (some time before the end) orders them like the "
+            f"whole score by a Spearman correlation of {_rank_correlation(*zip(*both, strict=True)):.2f}."
+        )
     dates = sorted({r["when"] for r in results})
     lines.append(f"- Measured {dates[0]}" + (f" to {dates[-1]}." if dates[1:] else "."))
     return lines
@@ -189,6 +206,14 @@ def _picture(row: dict[str, Any], results: list[dict[str, Any]]) -> str | None:
     )
 
 
+def _rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
+    """Spearman's."""
+    import numpy as np
+    from scipy.stats import rankdata
+
+    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
+
+
 def _seeds(results: list[dict[str, Any]]) -> str:
     """How many each recipe has: "2", or "1 or 2"."""
     names = [r["variant"] for r in results]
@@ -197,9 +222,6 @@ def _seeds(results: list[dict[str, Any]]) -> str:
 
 def beside(results: list[dict[str, Any]]) -> list[str]:
     """Lucic et al.'s table next to ours: orders, never numbers."""
-    import numpy as np
-    from scipy.stats import rankdata
-
     from ganforge import compare as c
     from ganforge.judging.charts import short
 
@@ -225,8 +247,8 @@ def beside(results: list[dict[str, Any]]) -> list[str]:
         lines.append(f"| {name} | {row} | {fid} | {'–' if ours is None else short(ours)} |")
     shared = [n for n in LUCIC if means.get(n) is not None]
     if len(shared) >= 4:
-        theirs = rankdata([float(LUCIC[n][1].split()[0]) for n in shared])
-        rank = np.corrcoef(theirs, rankdata([means[n] for n in shared]))[0, 1]
+        theirs = [float(LUCIC[n][1].split()[0]) for n in shared]
+        rank = _rank_correlation(theirs, [means[n] for n in shared])
         lines += [
             "",
             f"Over the {len(shared)} rows that both have, Spearman's correlation of the two orders is "

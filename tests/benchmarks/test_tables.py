@@ -140,7 +140,7 @@ def compared(folder: Path, recipe: str, seed: int, value: float, **changes):
     metrics = {"frechet": {"value": value, "low": value, "high": value, "floor": 8.0}}
     protocol = {
         "features": {"name": "lite"}, "n_real": 10_000, "n_fake": 10_000,
-        "reference": {"name": "fashion-mnist", "split": "test"},
+        "reference": {"name": "fashion-mnist", "split": "test"}, "seconds": 60.0 + 10 * seed,
     }  # fmt: skip
     made = {
         "variant": job.variant, **c.asdict(job), "outcome": {"reason": "budget"},
@@ -174,6 +174,9 @@ def test_the_comparison_names_what_is_open_lost_and_near(tmp_path, monkeypatch):
     assert "to 2,000" in text
     assert "from 2.00 to 2.00 seconds of processor" in text
     assert "Spearman's correlation of the two orders is -0.40" in text
+    assert "took 65 seconds in the median (from 60 to 70, wgan-gp width=16)" in text
+    assert "Of the 8 trainings that have a quick score" in text
+    assert "Spearman correlation of 1.00" in text
     assert "| dcgan width=16 | 2.1 | 0.955 | 0.955 | 0.457 |" in text
     assert "| lsgan | LSGAN | 30.7 ± 2.2 | 205 |" in text
     assert "Still open: auto, dragan" in text.split("## 20 minutes")[0]
