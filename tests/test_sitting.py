@@ -9,12 +9,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import ganforge
+from ganforge.api import held_out_of, reference_of
+from ganforge.data import open_source
 from ganforge.errors import UserError
 from ganforge.run import Run
 from ganforge.sitting import Budget, Cadence
@@ -238,7 +242,74 @@ def test_fine_tuning_starts_from_another_runs_networks(tmp_path):
                    start_from=tmp_path / "a", **SMALL)  # fmt: skip
     a, b = (ganforge.load(tmp_path / n).sample(4) for n in "ab")
     assert torch.allclose(a, b, atol=2e-2)
+    assert Run.open(tmp_path / "b").config["start_from"] == str(tmp_path / "a")
     with pytest.raises(UserError, match="do not fit"):
         ganforge.train(
             recipe="dcgan", run=tmp_path / "c", steps=1, width=4, start_from=tmp_path / "a"
         )
+
+
+def test_a_run_s_held_out_data_are_its_other_split(tmp_path):
+    from ganforge import config
+
+    shapes = np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)
+    for split in ("train", "test"):
+        (tmp_path / "d" / split).mkdir(parents=True)
+        for i, x in enumerate(shapes[:20] if split == "train" else shapes[20:]):
+            Image.fromarray(x).save(tmp_path / "d" / split / f"{i}.png")
+    small = {"steps": 1, "width": 4, "batch_size": 4}
+    for split, other in (("train", ""), ("test", "@train")):
+        run = ganforge.train(f"{tmp_path / 'd'}@{split}", "dcgan", tmp_path / split, settings=small)
+        settled = config.load(run.config)
+        data = open_source(settled.data)
+        held_out = held_out_of(settled, data)
+        assert held_out is not None
+        assert {data.split, held_out.split} == {"train", "test"}
+        assert reference_of(settled) == f"{tmp_path / 'd'}{other}"
+    everything, data, _ = ganforge.plan(f"{tmp_path / 'd'}@all", "dcgan")
+    assert held_out_of(everything, data) is None
+
+
+def test_a_score_says_whether_it_was_taken_against_training_data(tmp_path):
+    for name, options in (("all", {}), ("some", {"holdout": 0.5})):
+        folder = tmp_path / name
+        folder.mkdir()
+        for i, x in enumerate(np.random.default_rng(0).integers(0, 256, (200, 8, 8), np.uint8)):
+            Image.fromarray(x).save(folder / f"{i}.png")
+        looks: list[dict] = []
+        with mock.patch("ganforge.judging.watch.Watch._due", return_value=True):
+            ganforge.train(folder, "dcgan", tmp_path / f"r-{name}", steps=1, width=4, batch_size=4,
+                           watch=looks.append, **options)  # fmt: skip
+        against = [r["against"] for r in looks if "score" in r]
+        assert set(against) == {"held-out" if options else "training"}
+
+
+def test_going_back_to_the_best_keeps_what_lay_beyond_and_halves_the_rates(tmp_path):
+    path = tmp_path / "r"
+    run = ganforge.train(recipe="dcgan", run=path, steps=2, **SMALL)
+    with pytest.raises(UserError, match="no best checkpoint"):
+        ganforge.resume(path, steps=4, back_to="best")
+    run.set_best(2, {"kid": {"value": 0.5}})
+    ganforge.resume(path, steps=4)
+    run.set_best(4, {"kid": {"value": 0.4}})
+    before = tensors(path, 4)
+    ganforge.resume(path, steps=4, back_to="2")
+    assert tensors(path, 4) != before  # another way, by other rates
+    state = json.loads((path / "checkpoints" / "step-00000004" / "state.json").read_text())
+    assert state["rate_scale"] == 0.5
+    left = json.loads(
+        (path / "left-1" / "checkpoints" / "step-00000004" / "state.json").read_text()
+    )
+    assert left["sha256"] == before
+    assert (path / "left-1" / "checkpoints" / "best.json").exists()
+    assert (path / "left-1" / "samples" / "samples-00000004.png").exists()
+    assert [r["message"] for r in run.records() if r.get("event") == "rollback"] == [
+        f"back to step 2 by request, rates halved; what lay beyond is in {path / 'left-1'}"
+    ]
+
+
+@pytest.mark.parametrize("word", ["worst", "2.5", "-1"])
+def test_a_checkpoint_is_latest_best_or_a_step(tmp_path, word):
+    ganforge.train(recipe="dcgan", run=tmp_path / "r", steps=1, **SMALL)
+    with pytest.raises(UserError, match=f"latest, best or a step; '{word}' was given"):
+        ganforge.load(tmp_path / "r", word)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -14,6 +15,7 @@ from ganforge import recipes
 from ganforge.build import Own, build_game, build_trainer, own_names, pick_device
 from ganforge.config import Config
 from ganforge.data import Dataset, open_source
+from ganforge.data.source import parse
 from ganforge.errors import Lost, UserError
 from ganforge.generator import Generator
 from ganforge.run import Run
@@ -50,6 +52,8 @@ def plan(
         UserError: the data cannot be opened, or a setting does not fit.
     """
     chosen = recipes.recipe(recipe) if isinstance(recipe, str) else recipe
+    if isinstance(data, os.PathLike):
+        data = os.fspath(data)
     flat: dict[str, Any] = dict(settings or {}) | {
         k: v for k, v in more.items() if v is not None or is_option(k)
     }
@@ -123,7 +127,7 @@ def train(
     """Train a generator.
 
     Args:
-        data: a source (see docs/data.md), an array (N, ...) or an opened Dataset.
+        data: a source (see docs/data.md) as text or a path, an array (N, ...) or an opened Dataset.
         recipe: a recipe's name, ./FILE.py:NAME, or a `Recipe`.
         run: the new run folder; runs/RECIPE-NUMBER if not given.
         settings: what `--set` takes; keyword arguments are the same (steps=100, lr=1e-4). An
@@ -168,6 +172,7 @@ def begin(
     game = build_game(config, own, device)
     if start_from is not None:
         _start_from(game, Run.open(start_from))
+        config = config.model_copy(update={"start_from": str(start_from)})
     trainer = build_trainer(game, dataset, here)
     folder = Run.create(path, config.plain()) if here.first else Run(path)
     barrier()
@@ -186,6 +191,7 @@ def resume(
     watch: Watcher | None = None,
     stop_when_converged: bool = False,
     device: str | None = None,
+    back_to: str | int = "latest",
 ) -> Run:
     """Continue a run exactly where it was left. Budgets count from the run's beginning; if
     none is given, the run's own holds.
@@ -199,9 +205,11 @@ def resume(
         watch: called with every record.
         stop_when_converged: stop when the score is flat.
         device: where to go on; the run's own if not given.
+        back_to: go back to a checkpoint ("best" or a step) and on from there with halved rates;
+            what lies beyond is kept in left-NUMBER/ in the run folder.
 
     Raises:
-        UserError: not a run, another process trains it, the data have changed.
+        UserError: not a run, no such checkpoint, another process trains it, the data have changed.
     """
     folder = Run.open(run)
     config = configuration.load(folder.config)
@@ -212,8 +220,8 @@ def resume(
         raise UserError(
             f"{run} was trained on an array; pass it again: ganforge.resume(run, data=...)"
         )
-    if isinstance(data, str):
-        config = config.model_copy(update={"data": data})
+    if isinstance(data, str | os.PathLike):
+        config = config.model_copy(update={"data": os.fspath(data)})
     try:
         dataset = open_source(config.data if data is None else data, **config.data_options)
     except UserError as e:
@@ -232,7 +240,7 @@ def resume(
     trainer = build_trainer(game, dataset, here)
     asked = Budget(steps, images, minutes)
     budget = budget_of(config) if asked == Budget() else asked
-    return _sit(folder, game, trainer, dataset, budget, watch, stop_when_converged)
+    return _sit(folder, game, trainer, dataset, budget, watch, stop_when_converged, back_to)
 
 
 def load(
@@ -260,6 +268,7 @@ def _sit(
     budget: Budget,
     watch: Watcher | None,
     stop_when_converged: bool,
+    back_to: str | int = "latest",
 ) -> Run:
     from ganforge.judging.watch import Watch
 
@@ -269,7 +278,7 @@ def _sit(
         judge = Watch(dataset, held_out, seed=game.config.seed)
         sitting = Sitting(
             folder, game, trainer, budget, watchers, judge,
-            stop_when_converged=stop_when_converged, held_out=held_out,
+            stop_when_converged=stop_when_converged, held_out=held_out, back_to=back_to,
         )  # fmt: skip
         with _together(folder, trainer.world):
             folder.outcome = sitting.sit()
@@ -325,12 +334,22 @@ def _together(folder: Run, here: World) -> Iterator[None]:
 def held_out_of(config: Config, dataset: Dataset) -> Dataset | None:
     """Samples like these that are not trained on: the other split, brought to the same size;
     None where there is none."""
-    if config.data.startswith("array:") or config.data.endswith("@all"):
+    if config.data.startswith("array:"):
+        return None
+    split = {None: "test", "train": "test", "test": "train"}.get(parse(config.data).split)
+    if split is None:
         return None
     try:
-        return open_source(config.data.removesuffix("@train"), split="test", **alike(config))
+        return open_source(config.data, split=split, **alike(config))
     except UserError:
         return None
+
+
+def reference_of(config: Config) -> str:
+    """The source that a run is judged by when nobody says: its data's other split, as text."""
+    split = parse(config.data).split
+    whole = config.data.removesuffix(f"@{split}")
+    return f"{whole}@train" if split == "test" else whole
 
 
 def alike(config: Config) -> dict[str, Any]:

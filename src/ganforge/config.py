@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import json
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -90,6 +91,7 @@ class Config(BaseModel):
     steps: int | None = Field(None, ge=1)
     images: int | None = Field(None, ge=1)
     minutes: float | None = Field(None, gt=0)
+    start_from: str | None = Field(None, description="the run whose networks this one began with")
     plan: list[str] = Field([], description="why these settings: the reasons, one a line")
 
     def plain(self) -> dict[str, Any]:
@@ -100,7 +102,8 @@ class Config(BaseModel):
 BUDGET = ("steps", "images", "minutes")
 # Set by the data and the recipe, never by hand.
 DERIVED = {"format", "ganforge", "recipe", "data", "data_options", "dataset", "spec", "class_names",
-           "objective_options", "family_options", "terms", "rates", "latent", "plan"}  # fmt: skip
+           "objective_options", "family_options", "terms", "rates", "latent", "start_from",
+           "plan"}  # fmt: skip
 
 
 def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
@@ -188,7 +191,7 @@ def resolve(
                 raise _unknown(key, [f"{owner}.{k}" for k in owners[owner]])
             parts[owner][name] = value
         elif key in fields:
-            top[key] = value
+            top[key] = _nothing(value, Config.model_fields[key].annotation)
         else:
             having = [o for o in ("objective", "family") if key in owners[o]]
             # A recipe's own options do not follow when its objective or family is exchanged.
@@ -230,6 +233,43 @@ def resolve(
         return Config(**body)
     except ValidationError as e:
         raise UserError(explain(e)) from None
+
+
+def arguments(config: Config) -> list[str]:
+    """The words after `ganforge` that settle this configuration, whatever a recipe's defaults
+    are then: the inverse of `resolve`. One's own classes have no name that could be said."""
+    from ganforge.families import FAMILIES
+    from ganforge.objectives import OBJECTIVES
+
+    words = ["train", config.data, "--recipe", config.recipe]
+    for name in BUDGET:
+        if (budget := getattr(config, name)) is not None:
+            words += [f"--{name}", f"{budget:.10g}"]
+    words += ["--seed", str(config.seed)]
+    if config.start_from is not None:
+        words += ["--from", config.start_from]
+    fields = (k for k in Config.model_fields if k not in {*DERIVED, *BUDGET, "seed"})
+    flat = {**config.data_options, **{k: getattr(config, k) for k in fields}}
+    for owner, known in (("objective", OBJECTIVES), ("family", FAMILIES)):
+        if flat[owner] not in known:
+            del flat[owner]
+        flat |= {f"{owner}.{k}": v for k, v in getattr(config, f"{owner}_options").items()}
+    flat |= {f"latent.{k}": v for k, v in config.latent.model_dump().items()}
+    flat |= {f"lr.{k}": v for k, v in config.rates.items()}
+    for key, value in flat.items():
+        words += ["--set", f"{key}={_said(value)}"]
+    for term, weight in config.terms.items():
+        words += ["--add", f"{term}={weight:.10g}"]
+    return words
+
+
+def _said(value: Any) -> str:
+    """A value as `parse_value` reads it."""
+    if value is None:
+        return "none"
+    if isinstance(value, str) and parse_value(value) == value:
+        return value
+    return json.dumps(value)
 
 
 def load(plain: Mapping[str, Any]) -> Config:
@@ -275,12 +315,21 @@ def _family_class(name: str) -> type:
 def _typed(owner: str, values: dict[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:
     out = {}
     for name, value in values.items():
+        value = _nothing(value, types[name])
         try:
             out[name] = TypeAdapter(types[name]).validate_python(value)
         except ValidationError as e:
             first = e.errors()[0]
             raise UserError(f"{owner}.{name}={value!r} does not fit: {first['msg']}") from None
     return out
+
+
+def _nothing(value: Any, kind: Any) -> Any:
+    """None, as what stands for it in an option that has no None: the choice "none", or an
+    empty text."""
+    if value is not None:
+        return value
+    return "none" if "none" in typing.get_args(kind) else "" if kind is str else None
 
 
 def _unknown(key: str, known: Iterable[str]) -> UserError:

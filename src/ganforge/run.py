@@ -213,6 +213,22 @@ class Run:
         except (OSError, ValueError):
             return None
 
+    def leave(self, step: int) -> Path | None:
+        """Move what lies beyond a step (checkpoints, pictures, a later best) to left-NUMBER/,
+        so that the run can take another way from there; its place, or None if there is nothing."""
+        beyond = [p for s, p in (*self.checkpoints(), *self.samples()) if s > step]
+        if (self.best or {"step": 0})["step"] > step:
+            beyond.append(self.path / "checkpoints" / "best.json")
+        if not beyond:
+            return None
+        n = 1
+        while (place := self.path / f"left-{n}").exists():
+            n += 1
+        for path in beyond:
+            (place / path.parent.name).mkdir(parents=True, exist_ok=True)
+            path.rename(place / path.parent.name / path.name)
+        return place
+
     def set_best(self, step: int, score: dict[str, Any]) -> None:
         data = json.dumps({"step": step, "score": score}).encode()
         write_whole(self.path / "checkpoints" / "best.json", data)

@@ -23,7 +23,7 @@ from ganforge.run import Outcome, Run
 from ganforge.sounds import is_sound, seen
 from ganforge.spec import Ask
 from ganforge.training import checkpoints
-from ganforge.training.distributed import agree, of_first
+from ganforge.training.distributed import agree, barrier, of_first
 from ganforge.training.trainer import Trainer, Turn
 
 ROLLBACKS = 3
@@ -104,8 +104,9 @@ class Sitting:
         judge: Judge | None = None,
         stop_when_converged: bool = False,
         held_out: Any = None,
+        back_to: str | int = "latest",
     ) -> None:
-        self.held_out, self.originals = held_out, None
+        self.held_out, self.originals, self.back_to = held_out, None, back_to
         self.run, self.game, self.trainer, self.budget = run, game, trainer, budget
         self.watchers = watchers or []
         self.judge, self.stop_when_converged = judge, stop_when_converged
@@ -128,6 +129,8 @@ class Sitting:
         held = self.run.writing() if self.writes else contextlib.nullcontext()
         with held, self._signals():
             if self.run.checkpoints():
+                if self.back_to != "latest":
+                    self._go_back()
                 self._resume()
             else:
                 self._save()
@@ -258,6 +261,22 @@ class Sitting:
                 shutil.rmtree(old, ignore_errors=True)
 
     # -- going back ---------------------------------------------------------------------
+    def _go_back(self) -> None:
+        """To an earlier checkpoint, and on from there with halved rates: with the same ones
+        the same would come again."""
+        tensors, state = last_whole(self.run, self.back_to)
+        with fitting(self.run):
+            self.trainer.restore(tensors, state)
+        self.seconds, step = float(state["seconds"]), self.trainer.step
+        barrier()  # nothing is moved before all have read it
+        place = self.run.leave(step) if self.writes else None
+        self.trainer.rate_scale /= 2
+        self._saved = -1
+        self._save()
+        barrier()
+        beyond = "" if place is None else f"; what lay beyond is in {place}"
+        self._event("rollback", f"back to step {step} by request, rates halved{beyond}")
+
     def _resume(self) -> None:
         tensors, state = last_whole(self.run, say=lambda m: print(m, file=sys.stderr))
         with fitting(self.run):
@@ -312,6 +331,7 @@ class Sitting:
         for content in self.judge.look(self):
             if "score" in content:
                 self._keep_best(content["score"])
+                content["against"] = "training" if self.held_out is None else "held-out"
             self._record(**content)
             verdict = content.get("health", {}).get("verdict")
             if verdict == "converged" and self.stop_when_converged:
@@ -405,9 +425,14 @@ def last_whole(
     """
     have = run.checkpoints()
     if which == "best":
-        best = run.best
-        which = best["step"] if best else "latest"
+        if (best := run.best) is None:
+            raise UserError(
+                f"{run.path} has no best checkpoint: no quick score was taken; use latest, or train longer"
+            )
+        which = best["step"]
     if which != "latest":
+        if not str(which).isdigit():
+            raise UserError(f"a checkpoint is latest, best or a step; {which!r} was given")
         found = dict(have).get(int(which))
         if found is None:
             steps = ", ".join(str(s) for s, _ in have) or "none"

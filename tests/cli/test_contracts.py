@@ -109,6 +109,9 @@ def test_apply_and_its_score(trained, tmp_path):
     found = run("score", r, "--features", "raw", "--count", "60", "--json")
     validate(found, SCHEMAS["score"])
     assert "median" in found["baselines"]  # type: ignore[index]
+    said = CliRunner().invoke(app, ["score", r, "--features", "raw", "--count", "60"]).stdout
+    assert re.search(r"beside simple means +.*psnr", said)
+    assert re.search(r"^median +\d", said, re.M)
 
 
 def test_report_export_line(trained, tmp_path):
@@ -266,3 +269,11 @@ def test_the_studio_without_its_extra():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.strip() == "error: the studio needs uvicorn; pip install 'ganforge[studio]'"
+
+
+def test_a_look_at_data_sorted_by_class_shows_every_class(tmp_path):
+    levels = np.repeat(np.arange(1, 6, dtype=np.uint8) * 50, 100)
+    np.save(tmp_path / "sorted.npy", np.broadcast_to(levels[:, None, None], (500, 8, 8)))
+    run("inspect", str(tmp_path / "sorted.npy"), "--out", str(tmp_path / "look.png"), "--json")
+    with Image.open(tmp_path / "look.png") as shown:
+        assert {50, 100, 150, 200, 250} <= set(np.unique(np.asarray(shown.convert("L"))))

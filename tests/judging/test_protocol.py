@@ -147,6 +147,17 @@ def test_training_samples_as_reference_are_said_to_be_that(tmp_path):
     assert "@train" in swapped["protocol"]["warnings"][0]
 
 
+@pytest.mark.parametrize(
+    ("data", "held_out", "warned"),
+    [("x@train", "test", 0), ("x@test", "test", 1), ("x@test", "train", 0), ("x@all", "test", 1)],
+)
+def test_what_is_held_out_depends_on_what_was_trained_on(data, held_out, warned):
+    sets = p.Reference(TEST, TRAIN) if held_out == "test" else p.Reference(TRAIN, TEST)
+    made = Generator(config={"data": data})
+    found = p.score(made, sets, features="raw@8", metrics=["kid"], n=60)
+    assert len(found["protocol"]["warnings"]) == warned
+
+
 class Generator:
     """Makes a shape of its label, always the same for the same number."""
 
@@ -198,10 +209,11 @@ def test_a_discriminator_is_not_judged_by_what_it_trained_on_without_a_warning()
     own = {"recipe": "projected", "family_options": {"features": "lite"}}
     assert p.feature_network_in(own) == "lite"
     assert p.feature_network_in({"objective_options": {"features": 64}}) is None
+    assert p.feature_network_in({"terms": {"l1": 50.0, "perceptual": 5.0}}) == "lite"
     lite = Features("lite", 8, "x", lambda x: x.flatten(1)[:, :8])
     found = p.score(Generator(config=own), REFERENCE, features=lite, metrics=["kid"], n=60)
     (warning,) = found["protocol"]["warnings"]
-    assert "trained on 'lite', which also judges" in warning
+    assert "looked through 'lite', which also judges" in warning
     assert "--features classifier" in warning
     other = p.score(Generator(config=own), REFERENCE, features="raw@8", metrics=["kid"], n=60)
     assert other["protocol"]["warnings"] == []

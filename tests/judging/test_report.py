@@ -1,15 +1,22 @@
 """The report: one file, no network, what matters first; charts that keep to their frame."""
 
+import json
 import re
+import shlex
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from typer.testing import CliRunner
 
+import ganforge
+from ganforge import recipes
+from ganforge.cli.app import app
 from ganforge.errors import UserError
 from ganforge.judging.charts import POINTS, Curve, chart, short, ticks
 from ganforge.judging.page import embedded
@@ -139,6 +146,43 @@ def test_the_command_says_every_setting():
     assert line.startswith("ganforge train fashion-mnist-mini --recipe dcgan --minutes 4 --seed 3")
     for part in ("--set batch_size=64", "'betas=[0.5, 0.999]'", "--set lr.D=0.0004", "--add r1=1"):
         assert part in line
+
+
+CHANGED = {
+    "none": {"d_norm": None, "augment": "", "conditioning": "none", "clip": None},
+    "game": {"objective": "lsgan", "family": "resnet", "size": 32, "terms": {"r1": 0.5}},
+    "rates": {"lr.D": 1e-8, "eps": 1e-12, "device": "cpu", "precision": "bf16", "ema_ramp": 0.3},
+}
+
+
+CASES = [(n, "") for n in recipes.names()]
+CASES += [(n, c) for n in ("dcgan", "cgan", "denoise") for c in CHANGED]
+
+
+@pytest.mark.parametrize(("name", "changed"), CASES)
+def test_the_command_settles_the_same_configuration(name, changed, tmp_path, monkeypatch):
+    """Whatever was set: the words of the report are a run's whole configuration."""
+    data: str = "fashion-mnist-mini"
+    more = dict(CHANGED.get(changed, {}))
+    if name in ("wavegan", "specgan"):
+        for i in range(4):
+            soundfile.write(tmp_path / f"{i}.wav", np.sin(np.arange(20_000) * 0.1 * i), 16_000)
+        data = str(tmp_path)
+    elif name in ("cyclegan", "cut", "pix2pix"):
+        for side in ("a", "b"):
+            (tmp_path / side).mkdir()
+            for i in range(4):
+                Image.new("RGB", (16, 16), (i * 40, 9, 9)).save(tmp_path / side / f"{i}.png")
+        data, more["inputs"] = str(tmp_path / "a"), str(tmp_path / "b")
+    if name == "denoise" and changed in ("none", "game"):
+        more = {"objective": "regression", "warmup": 0, "degrade": "noise:10+blur:1"}
+    config, _, _ = ganforge.plan(data, name, settings={"images": 1000} | more)
+    monkeypatch.setattr("ganforge.api.check", lambda *_: None)
+    words = shlex.split(command(config.plain()))
+    said = CliRunner().invoke(app, [*words[1:], "--dry-run", "--json"], catch_exceptions=False)
+    assert said.exit_code == 0, said.output
+    # The reasons of a plan are of what was not said, and by now everything is.
+    assert json.loads(said.stdout) | {"plan": []} == config.plain() | {"plan": []}
 
 
 # -- neighbours -------------------------------------------------------------------------

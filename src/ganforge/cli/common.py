@@ -49,11 +49,18 @@ def root(
 
 
 def show_plan(config: Any, dataset: Any) -> None:
+    from ganforge.api import held_out_of
+
     shape = "x".join(map(str, config.spec.shape))
     note(f"data    {config.data}: {len(dataset)} samples of {shape}")
     note(f"recipe  {config.recipe}: {config.objective} x {config.family} {config.family_options}")
     for reason in config.plan:
         note(f"        {reason}")
+    if held_out_of(config, dataset) is None:
+        note(
+            "        nothing is held out: quick scores compare with what is trained on, and nothing shows "
+            "whether D memorises it; --holdout 0.1 keeps a tenth of a folder back"
+        )
 
 
 def finish(run: Any, json: bool) -> None:

@@ -58,7 +58,7 @@ def score(
     if run is not None:
         config = run.config
         options = api.alike(load(config)) | {k: v for k, v in options.items() if v}
-        reference = reference or config["data"].rpartition("@")[0] or config["data"]
+        reference = reference or api.reference_of(load(config))
         fake = api.load(made, checkpoint, not no_ema, **own_parts(recipe))
         if is_sound(config):  # what was learnt as pictures is judged by ear
             dropped = ("view", "size", "channels") if "view" in options else ()
@@ -141,8 +141,18 @@ def score_table(found: dict[str, Any]) -> str:
     ]
     p = found["protocol"]
     reference = f"{p['reference'].get('name')}@{p['reference'].get('split')}"
+    beside = ""
+    if simple := found.get("baselines"):
+        known = [k for k in found["metrics"] if any(k in values for values in simple.values())]
+        everybody = {"this run": {k: found["metrics"][k]["value"] for k in known}} | simple
+        lines = [
+            [name, *(f"{values[k]:.4g}" if k in values else "-" for k in known)]
+            for name, values in everybody.items()
+        ]
+        beside = "\n\n" + table(["beside simple means", *known], lines)
     return (
         table(["metric", "value", "low", "high", "real data"], rows)
+        + beside
         + f"\n\n{p['features']['name']} features, {p['n_fake']} samples against {p['n_real']} of {reference}"
     )
 

@@ -136,6 +136,9 @@ def resume(
     data: Annotated[
         str | None, typer.Option(help="Where the run's data are now, if they were moved.")
     ] = None,
+    back_to: Annotated[
+        str, typer.Option(help="best or a step: go back to it and on with halved rates.")
+    ] = "latest",
     stop_when_converged: Converged = False,
     json: Json = False,
 ) -> None:
@@ -150,7 +153,7 @@ def resume(
     with Progress(stored if asked == Budget() else asked) as progress:
         done = api.resume(
             run, steps=steps, images=images, minutes=minutes, data=data, watch=progress.watch,
-            device=device, stop_when_converged=stop_when_converged, **own_parts(recipe),
+            device=device, stop_when_converged=stop_when_converged, back_to=back_to, **own_parts(recipe),
         )  # fmt: skip
     finish(done, json)
 
@@ -301,13 +304,15 @@ def inspect(
     options = {"size": size, "layout": layout, "range": range_, "data_root": data_root}
     found = look(data, **{k: v for k, v in options.items() if v is not None})
     if out is not None:
+        import numpy as np
+
         from ganforge.data import open_source
         from ganforge.gallery import picture
 
         dataset = open_source(data, **{k: v for k, v in options.items() if v is not None})
-        import numpy as np
-
-        picture(dataset.batch(np.arange(min(64, len(dataset)))).real).save(out)
+        # From everywhere: what is sorted by class would show one.
+        spread = np.linspace(0, len(dataset) - 1, min(64, len(dataset))).astype(np.int64)
+        picture(dataset.batch(spread).real).save(out)
 
     def text() -> str:
         lines = [f"{found['readable']} of {found['count']} readable"]

@@ -9,12 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from ganforge.data.dataset import Dataset
 from ganforge.data.names import DEFAULT
 from ganforge.data.packing import Progress, Report
-from ganforge.data.pictures import grid
 from ganforge.data.source import (
     check_holdout,
     check_splits,
@@ -86,13 +83,3 @@ def inspect(
         "duplicates": report.readable - distinct,
         "unreadable": report.broken,
     }
-
-
-def preview(dataset: Dataset, count: int = 64) -> Image.Image:
-    """A grid of samples spread evenly over the set.
-
-    Raises:
-        UserError: the samples are no pictures.
-    """
-    spread = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(np.int64))
-    return grid(dataset.batch(spread).real)

@@ -163,8 +163,10 @@ def score(
         )  # fmt: skip
     floors = judge.floors(sorted(found))
     config = getattr(fake, "config", None)
-    if trained_on is None and isinstance(config, Mapping):
-        trained_on = feature_network_in(config)
+    learnt = "train"
+    if isinstance(config, Mapping):
+        trained_on = trained_on or feature_network_in(config)
+        learnt = parse(str(config.get("data", ""))).split or learnt
     faith: dict[str, Any] = {}
     if metrics is None and isinstance(fakes, Made) and getattr(reals.dataset, "paired", False):
         faith = _faithful(judge, fakes, fake, chosen, say)
@@ -188,7 +190,7 @@ def score(
             if trains is not None
             else "one half of the reference against the other",
             "omitted": omitted,
-            "warnings": [*warnings(features, real, trained_on), *faith.get("warnings", [])],
+            "warnings": [*warnings(features, real, trained_on, learnt), *faith.get("warnings", [])],
             "versions": versions(),
             "seconds": round(time.monotonic() - began, 1),
         },
@@ -452,26 +454,35 @@ def _size(shape: tuple[int, ...]) -> str:
     return f"{'x'.join(map(str, shape[1:])) or 'vectors'} {channels}"
 
 
-def warnings(features: Features, real: Reference, trained_on: str | None) -> list[str]:
-    """What a reader of the score must know."""
+def warnings(
+    features: Features, real: Reference, trained_on: str | None, learnt: str = "train"
+) -> list[str]:
+    """What a reader of the score must know.
+
+    Args:
+        trained_on: the feature network that the training looked through.
+        learnt: the split that was trained on.
+    """
     out = []
-    if real.held_out.split != "test":
+    if real.held_out.split in (learnt, "all") or learnt == "all":
         out.append(
             f"the reference is not held out: it is the split @{real.held_out.split}, so a "
             "generator that memorised it would score best"
         )
     if trained_on is not None and family_of(trained_on) == family_of(features.name):
-        other = "classifier" if real.held_out.classes else "inception"
+        other = "classifier" if real.held_out.classes else "lite2"
         out.append(
-            f"the discriminator trained on {trained_on!r}, which also judges here: the score is "
+            f"the training looked through {trained_on!r}, which also judges here: the score is "
             f"flattered; use --features {other}"
         )
     return out
 
 
 def feature_network_in(config: Mapping[str, Any]) -> str | None:
-    """The feature network that a run's discriminator looks through, by its configuration: an
-    option `features` or `backbone` that names one."""
+    """The feature network that a run's training looked through, by its configuration: an option
+    `features` or `backbone` that names one, or the perceptual term."""
+    if (config.get("terms") or {}).get("perceptual"):
+        return "lite"
     for part in ("objective_options", "family_options"):
         for key, value in (config.get(part) or {}).items():
             if key in ("features", "backbone") and isinstance(value, str):

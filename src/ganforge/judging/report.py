@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ganforge.config import arguments, load
 from ganforge.judging.charts import Curve, chart, short
 from ganforge.judging.health import diagnose
 from ganforge.judging.page import embedded, facts, film, page, section, settings, table
@@ -221,12 +222,23 @@ def _curves(records: Sequence[Mapping[str, Any]]) -> str:
         for r in records
         if isinstance(r.get("health"), Mapping) and r["health"].get("evidence")
     ]
+    seen = any(r.get("against") == "training" for r in scores)
+    real = "the training data, none are held out" if seen else "held-out data"
     figures = [
-        _score_chart(scores, "kid", "KID: distance to the real data", "lower is better", log=True),
         _score_chart(
-            scores, "coverage", "Coverage: share of the real data reached", "higher is better"
+            scores,
+            "kid",
+            "KID: distance to real data",
+            f"lower is better; against {real}",
+            log=True,
         ),
-        _score_chart(scores, "psnr", "PSNR of held-out samples, dB", "higher is better; blur pays"),
+        _score_chart(
+            scores,
+            "coverage",
+            "Coverage: share of real data reached",
+            f"higher is better; of {real}",
+        ),
+        _score_chart(scores, "psnr", "PSNR, dB", f"higher is better; blur pays; of {real}"),
         _group(ticks, "reading", "What D says", "D(x) of real samples, D(G(z)) of generated ones."),
         _group(ticks, "loss", "Losses, term by term", "They do not say how good the samples are."),
         _group(ticks, "grad", "Gradient norms", "", log=True),
@@ -382,39 +394,7 @@ def _repeat(run: Run, config: Mapping[str, Any]) -> str:
 
 def command(config: Mapping[str, Any]) -> str:
     """The command that makes such a run, every setting said."""
-    words = [
-        "ganforge",
-        "train",
-        shlex.quote(str(config["data"])),
-        "--recipe",
-        str(config["recipe"]),
-    ]
-    for budget in ("steps", "images", "minutes"):
-        if config.get(budget):
-            words += [f"--{budget}", f"{config[budget]:g}"]
-    words += ["--seed", str(config.get("seed", 0))]
-    for key, value in (config.get("data_options") or {}).items():
-        words += [f"--{key.replace('_', '-')}", shlex.quote(_text(value))]
-    plain = ("batch_size", "optimiser", "lr", "rate_end", "betas", "eps", "clip", "ema", "horizon",
-             "conditioning", "augment", "augment_p", "precision")  # fmt: skip
-    pairs = {k: config[k] for k in plain if config.get(k) not in (None, "")}
-    pairs |= {f"lr.{k}": v for k, v in (config.get("rates") or {}).items()}
-    for part in ("latent", "objective_options", "family_options"):
-        owner = part.removesuffix("_options")
-        pairs |= {f"{owner}.{k}": v for k, v in (config.get(part) or {}).items() if v != []}
-    for key, value in pairs.items():
-        if key == "family.conditioning" or value is None:
-            continue
-        words += ["--set", shlex.quote(f"{key}={_text(value)}")]
-    for term, weight in (config.get("terms") or {}).items():
-        words += ["--add", f"{term}={weight:g}"]
-    return " ".join(words)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(str, value))}]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return shlex.join(["ganforge", *arguments(load(config))])
 
 
 def _configuration(config: Mapping[str, Any]) -> str:
