@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganforge import api, draws, recipes
-from ganforge.build import build_game, build_trainer
+from ganforge.build import build_game, build_trainer, pick_device
 from ganforge.config import parse_settings
 from ganforge.run import Run
 from ganforge.sitting import Budget, Sitting
@@ -307,7 +307,7 @@ def measure(
 ) -> dict:  # fmt: skip
     asked = fitting(name, source, size) | settings
     config, dataset, _ = api.plan(source, name, minutes=seconds / 60, **asked)
-    game = build_game(config)
+    game = build_game(config, device=pick_device(config.device))
     flops, layers = needs(game, config.batch_size)
     each = layer_table(game, config.batch_size, peak) if layered else None
     speeds: list[float] = []

@@ -4,12 +4,16 @@ import csv
 import io
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 from PIL import Image
 
+import ganforge
 from ganforge import compare as c
 from ganforge.errors import UserError
 from ganforge.run import Run
@@ -82,6 +86,7 @@ def test_an_interrupted_training_goes_on_where_it_was(tmp_path, monkeypatch):
     (tmp_path / "results").mkdir()
     j = job(images=256)
     api.train(j.data, j.recipe, tmp_path / "runs" / j.name, settings=j.settings, seed=0, images=64)
+    (tmp_path / "runs" / f"{j.name}.code").write_text(c.code_hash(j))
     done = c.do(j, tmp_path)
     assert done["images_seen"] == 64  # the run's own budget holds; nothing was begun again
     assert c.finished(tmp_path, j) is not None
@@ -114,8 +119,6 @@ def test_mistakes_are_said_in_one_line(tmp_path, changes, message):
 
 
 def test_without_ray_it_is_said_how_to_get_it(tmp_path, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install ganforge\[sweep\]"):
         c.compare(["gan"], "fashion-mnist-mini", out=tmp_path, ray="local", say=print, **SMALL)
@@ -154,10 +157,11 @@ class Ray:
     def get(self, handle):
         return handle()
 
+    def shutdown(self):
+        self.calls.append(("shutdown",))
+
 
 def test_on_a_cluster_each_training_is_a_task(tmp_path, monkeypatch):
-    import sys
-
     ray = Ray(gpus=2)
     monkeypatch.setitem(sys.modules, "ray", ray)
     said = []
@@ -169,6 +173,7 @@ def test_on_a_cluster_each_training_is_a_task(tmp_path, monkeypatch):
     assert ray.calls == [
         ("init", "10.0.0.1:6379"),
         ("remote", {"num_cpus": 1, "num_gpus": 1, "max_calls": 1, "max_retries": 0}),
+        ("shutdown",),
     ]
     assert [(r["variant"], r["seeds"]) for r in found["rows"]] == [("gan width=8 batch_size=32", 2)]
     assert len(list((tmp_path / "results").glob("*.json"))) == 2
@@ -176,12 +181,10 @@ def test_on_a_cluster_each_training_is_a_task(tmp_path, monkeypatch):
         ["gan"], "fashion-mnist-mini", out=tmp_path, seeds=2, sweep=settings, ray="local",
         say=said.append, **SMALL,
     )  # fmt: skip
-    assert len(ray.calls) == 2, "what is done is not sent again"
+    assert len(ray.calls) == 3, "what is done is not sent again"
 
 
 def test_a_cluster_that_does_not_answer_is_said_in_one_line(tmp_path, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "ray", Ray())
     with pytest.raises(UserError, match="no Ray cluster answers at 'nowhere:1'"):
         c.compare(
@@ -235,6 +238,37 @@ def test_results_of_different_protocols_are_not_compared_silently(tmp_path):
         assert "may not be compared" in (tmp_path / f"comparison.{kind}").read_text()
 
 
+# -- what goes wrong --------------------------------------------------------------------
+def test_a_training_that_fails_ends_the_comparison(tmp_path):
+    """The trainings that have not begun are given up, and the command ends."""
+    np.save(tmp_path / "few.npy", np.zeros((40, 8, 8), np.uint8))
+    done = subprocess.run(
+        [sys.executable, "-m", "ganforge", "compare", "gan", "--data", str(tmp_path / "few.npy"),
+         "--seeds", "3", "--images", "64", "--set", "width=8", "--out", str(tmp_path / "out")],
+        capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "error: gan width=8, seed 0" in done.stderr.splitlines()[-1]
+    assert "at least 50" in done.stderr.splitlines()[-1]
+
+
+def test_what_other_code_began_is_begun_anew(tmp_path, monkeypatch):
+    for name in ("runs", "results"):
+        (tmp_path / name).mkdir()
+    settings = {"width": 8, "batch_size": 32}
+    j = c.Job("gan", "fashion-mnist-mini", 0, None, 64, settings, "raw", 60)
+    path = tmp_path / "runs" / j.name
+    ganforge.train(j.data, j.recipe, path, settings=settings, seed=0, images=32)
+    begun = []
+    monkeypatch.setattr(c, "code_hash", lambda _: "now")
+    real = ganforge.api.train
+    monkeypatch.setattr("ganforge.api.train", lambda *a, **k: begun.append(1) or real(*a, **k))
+    path.with_name(f"{path.name}.code").write_text("then")
+    assert c.do(j, tmp_path)["images_seen"] == 64
+    assert begun == [1]
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
 # -- cutting ----------------------------------------------------------------------------
 def test_the_hopeless_are_asked_to_stop(tmp_path):
     cutter = c.Cutter(tmp_path)
@@ -250,3 +284,15 @@ def test_the_hopeless_are_asked_to_stop(tmp_path):
     assert cutter.look([jobs[3]]) == [jobs[3].name]
     (asked,) = Run(tmp_path / "runs" / jobs[3].name).take_requests()
     assert asked["kind"] == "stop"
+    assert cutter.look([jobs[3]]) == [], "once is enough"
+
+
+def test_a_training_that_ends_while_it_is_looked_at(tmp_path):
+    cutter = c.Cutter(tmp_path)
+    jobs = [job(seed=s, images=6400) for s in range(4)]
+    for j, level in zip(jobs, (0.1, 0.12, 0.11, 5.0), strict=True):
+        for i in range(1, 6):
+            cutter._report(j.name, i, level / i)
+        if j is not jobs[3]:
+            cutter.done(j)
+    assert cutter.look([jobs[3]]) == []  # its folder is gone

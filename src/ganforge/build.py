@@ -65,9 +65,10 @@ def pick_device(asked: str) -> torch.device:
 
 
 def build_game(config: Config, own: Own | None = None, device: torch.device | None = None) -> Game:
-    """The game of a configuration, its networks freshly initialised by its seed."""
+    """The game of a configuration, its networks freshly initialised by its seed; on the
+    processor, where neither an argument nor the configuration names a device."""
     own = own or Own()
-    device = device or pick_device(config.device)
+    device = device or pick_device("cpu" if config.device == "auto" else config.device)
     latent = Latent(**config.latent.model_dump())
     spec = Spec(config.spec.shape, config.spec.classes, config.spec.source)
     objective = _objective(config, own, latent)

@@ -10,6 +10,7 @@ comparison can be made in several sittings, by several processes, and continued 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import inspect
@@ -214,11 +215,15 @@ def do(job: Job, folder: Path, threads: int | None = None) -> dict[str, Any]:
     if threads:
         torch.set_num_threads(threads)
     path = folder / "runs" / job.name
-    begun, busy = (path / "config.yaml").exists(), time.process_time()
+    code, stamp = code_hash(job), path.with_name(f"{path.name}.code")
+    # What other code began is not gone on with: the result would be half of each.
+    begun = (path / "config.yaml").exists() and stamp.exists() and stamp.read_text() == code
+    busy = time.process_time()
     if begun:
         run = api.resume(path)
     else:
         shutil.rmtree(path, ignore_errors=True)
+        stamp.write_text(code)
         run = api.train(
             job.data, job.recipe, path, settings=job.settings, seed=job.seed,
             minutes=job.minutes, images=job.images, **job.options,
@@ -234,7 +239,7 @@ def do(job: Job, folder: Path, threads: int | None = None) -> dict[str, Any]:
     reference = Reference(dataset) if held_out is None else Reference(held_out, dataset)
     result = {
         "format": FORMAT,
-        "code": code_hash(job),
+        "code": code,
         "variant": job.variant,
         **asdict(job),
         "outcome": asdict(run.outcome),
@@ -260,6 +265,7 @@ def do(job: Job, folder: Path, threads: int | None = None) -> dict[str, Any]:
         shutil.copy(shots[-1][1], folder / "results" / f"{job.name}.png")
     write_whole(folder / "results" / f"{job.name}.json", json.dumps(result, indent=1).encode())
     shutil.rmtree(path, ignore_errors=True)
+    stamp.unlink(missing_ok=True)
     return result
 
 
@@ -284,7 +290,13 @@ def _peak_memory() -> int:
 
 # -- many trainings ---------------------------------------------------------------------
 class Pool(Protocol):
-    """Where trainings run: handles of those under way, and their results."""
+    """Where trainings run: handles of those under way, and their results.
+
+    Attributes:
+        room: how many it takes at once.
+    """
+
+    room: int
 
     def submit(self, job: Job) -> Any: ...
 
@@ -294,27 +306,56 @@ class Pool(Protocol):
 
     def result(self, handle: Any) -> dict[str, Any]: ...
 
+    def close(self) -> None:
+        """Stop what is under way."""
+        ...
+
 
 class Processes:
-    """As many processes of this machine as `workers`, each with its share of the cores."""
+    """As many processes of this machine as `workers`, each with its share of the cores; a new
+    one for each training, whose memory and threads go with it."""
 
     def __init__(self, folder: Path, workers: int) -> None:
-        from concurrent.futures import ProcessPoolExecutor
         from multiprocessing import get_context
 
         self.folder, self.threads = folder, max(1, (os.cpu_count() or 1) // workers)
-        self.pool = ProcessPoolExecutor(workers, get_context("spawn"), max_tasks_per_child=1)
+        self.room, self.context = workers, get_context("spawn")
+        self.running: dict[Any, tuple[Any, Job]] = {}
 
     def submit(self, job: Job) -> Any:
-        return self.pool.submit(_do, job, str(self.folder), self.threads)
+        here, there = self.context.Pipe(duplex=False)
+        process = self.context.Process(
+            target=_send, args=(there, job, str(self.folder), self.threads)
+        )
+        process.start()
+        there.close()
+        self.running[here] = (process, job)
+        return here
 
     def wait(self, handles: Sequence[Any], seconds: float | None) -> list[Any]:
-        from concurrent.futures import FIRST_COMPLETED, wait
+        from multiprocessing.connection import wait
 
-        return list(wait(handles, seconds, FIRST_COMPLETED)[0])
+        return wait(handles, seconds)
 
     def result(self, handle: Any) -> dict[str, Any]:
-        return handle.result()
+        process, job = self.running.pop(handle)
+        try:
+            found = handle.recv()
+        except EOFError:
+            found = None
+        process.join()
+        ended = f"its process ended with code {process.exitcode}"
+        return found or {"variant": job.variant, "seed": job.seed, "error": ended}
+
+    def close(self) -> None:
+        for process, _ in self.running.values():
+            process.terminate()  # it saves what it has, and the same command goes on from there
+        for process, _ in self.running.values():
+            process.join()
+
+
+def _send(there: Any, *job: Any) -> None:
+    there.send(_do(*job))
 
 
 class Cluster:
@@ -336,7 +377,7 @@ class Cluster:
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
         # A worker a task: torch's memory and threads go with it.
         self.remote = ray.remote(num_cpus=1, num_gpus=gpus, max_calls=1, max_retries=0)(_do)
-        self.ray, self.folder = ray, folder.resolve()
+        self.ray, self.folder, self.room = ray, folder.resolve(), sys.maxsize
 
     def submit(self, job: Job) -> Any:
         return self.remote.remote(job, str(self.folder), None)
@@ -347,6 +388,9 @@ class Cluster:
     def result(self, handle: Any) -> dict[str, Any]:
         return self.ray.get(handle)
 
+    def close(self) -> None:
+        self.ray.shutdown()
+
 
 def _run_all(
     jobs: Sequence[Job], folder: Path, workers: int, ray: str | None, cut: bool
@@ -355,16 +399,21 @@ def _run_all(
         return
     judge = Cutter(folder) if cut else None
     pool: Pool = Processes(folder, workers) if ray is None else Cluster(folder, ray)
-    waiting = {pool.submit(job): job for job in jobs}
-    while waiting:
-        done = pool.wait(list(waiting), 2.0 if judge else None)
-        if judge is not None:
-            judge.look(list(waiting.values()))
-        for handle in done:
-            job = waiting.pop(handle)
+    ready, waiting = list(reversed(jobs)), dict[Any, Job]()
+    try:
+        while ready or waiting:
+            while ready and len(waiting) < pool.room:
+                job = ready.pop()
+                waiting[pool.submit(job)] = job
+            for handle in pool.wait(list(waiting), 2.0 if judge else None):
+                job = waiting.pop(handle)
+                if judge is not None:
+                    judge.done(job)
+                yield _checked(pool.result(handle))
             if judge is not None:
-                judge.done(job)
-            yield _checked(pool.result(handle))
+                judge.look(list(waiting.values()))
+    finally:
+        pool.close()
 
 
 def _checked(result: dict[str, Any]) -> dict[str, Any]:
@@ -387,6 +436,7 @@ class Cutter:
         pruner = optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=2, n_min_trials=2)
         self.study = optuna.create_study(direction="minimize", pruner=pruner)
         self.trials: dict[str, Any] = {}
+        self.told: set[str] = set()
         self.seen: dict[str, dict[int, float]] = {}
 
     def look(self, jobs: Iterable[Job]) -> list[str]:
@@ -397,9 +447,13 @@ class Cutter:
             for r in run.records():
                 if "kid" in r.get("score", {}):
                     self._report(job.name, _share(job, r), r["score"]["kid"]["value"])
-            if job.name in self.trials and self.trials[job.name].should_prune():
-                run.request("stop")
-                stopped.append(job.name)
+            if job.name in self.told or job.name not in self.trials:
+                continue
+            if self.trials[job.name].should_prune():
+                self.told.add(job.name)
+                with contextlib.suppress(FileNotFoundError):  # it has just ended
+                    run.request("stop")
+                    stopped.append(job.name)
         return stopped
 
     def done(self, job: Job) -> None:
@@ -443,7 +497,7 @@ def rows(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         whole = [r for r in mine if not _cut(r)]
         values = [_value(r, metric) for r in whole]
         known = [v for v in values if v is not None]
-        cover = [v for r in mine if (v := _value(r, "coverage")) is not None]
+        cover = [v for r in whole if (v := _value(r, "coverage")) is not None]
         speeds = [r["speed"] for r in mine if r["speed"]]
         out.append(
             {

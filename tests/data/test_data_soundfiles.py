@@ -99,6 +99,17 @@ def test_faults_are_named(tmp_path):
     assert len(data) >= 5
 
 
+def test_a_sound_longer_than_memory_is_named(tmp_path, monkeypatch):
+    """Of a small file: ten hours of silence are 2 MB."""
+    monkeypatch.setattr("ganforge.data.soundfiles.LONGEST", 16_000 * 60)
+    for i in range(2):
+        soundfile.write(tmp_path / f"{i}.wav", sine(300, 16000), 16000)
+    soundfile.write(tmp_path / "long.flac", np.zeros((16_000 * 40, 2)), 16000)
+    (unreadable,) = inspect(tmp_path)["unreadable"]
+    assert unreadable["file"] == "long.flac"
+    assert "cut it into parts" in unreadable["reason"]
+
+
 def test_over_full_scale_is_cut_and_said(tmp_path):
     soundfile.write(tmp_path / "a.wav", sine(300, 16000, peak=1.7), 16000, "FLOAT")
     data = open_source(tmp_path, samples=4096)

@@ -1,5 +1,6 @@
 """Data with sources: damaged, side by side, paired by name, unpaired."""
 
+import functools
 import re
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 from ganforge import draws
 from ganforge.data import open_source
+from ganforge.data.packing import Report
 from ganforge.errors import UserError
 
 
@@ -49,6 +51,31 @@ def test_pairs_by_name(folders):
     assert torch.equal(b.real, alone[0].batch(np.arange(12)).real)
     assert torch.equal(b.source, alone[1].batch(np.arange(12)).real)
     assert data.paired
+
+
+@pytest.mark.parametrize("kind", ["hat", "shoe"])
+def test_pairs_of_one_class_are_of_that_class(tmp_path, kind):
+    """Whichever comes first, and whether or not the other class has the same names."""
+    for side, offset in (("a", 0), ("b", 100)):
+        for i in range(8):
+            place = tmp_path / side / ("hat" if i % 2 else "shoe")
+            place.mkdir(parents=True, exist_ok=True)
+            picture(i, offset=offset).save(place / f"{i}.png")
+    data = open_source(f"{tmp_path / 'b'}:{kind}", inputs=f"{tmp_path / 'a'}:{kind}")
+    alone = open_source(f"{tmp_path / 'a'}:{kind}")
+    assert len(data) == 4
+    assert torch.equal(data.batch(np.arange(4)).source, alone.batch(np.arange(4)).real)
+    both = open_source(tmp_path / "b", inputs=f"{tmp_path / 'a'}:{kind}")
+    assert len(both) == 4
+    assert torch.equal(both.batch(np.arange(4)).source, alone.batch(np.arange(4)).real)
+
+
+def test_more_unreadable_files_than_are_named_pair_nothing(folders, monkeypatch):
+    monkeypatch.setattr("ganforge.data.packing.Report", functools.partial(Report, named=1))
+    for i in (3, 5):
+        (folders / "a" / f"{i:02d}.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match="1 unreadable files more than are named"):
+        open_source(folders / "b", inputs=str(folders / "a"))
 
 
 def test_what_has_no_partner_is_left_out_and_what_cannot_be_read_shifts_nothing(folders):

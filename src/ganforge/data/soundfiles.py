@@ -21,6 +21,8 @@ RATE, SAMPLES = 16_000, 16_384
 """The default sampling rate (Hz) and length of what networks see: WaveGAN's, about a second."""
 
 LEAST, MOST = 256, 65_536
+LONGEST = 1 << 28
+"""Values of a sound, over its channels, that are decoded: an hour and a half of mono at 48 kHz."""
 _SILENT = 10 ** (-60 / 20)  # a peak of -60 dB of full scale
 _BLOCK = 64
 
@@ -124,7 +126,15 @@ def decode(data: bytes, rate: int, channels: int) -> tuple[np.ndarray, str, str,
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as f:
             said, was, kind = f.frames, f.samplerate, f.subtype
+            # A small file can claim, and even hold, more than memory does.
+            if said * f.channels > LONGEST:
+                hours = LONGEST / f.channels / was / 3600
+                raise Broken(
+                    f"it says that it is {said / was / 3600:,.1f} h long; cut it into parts of up to {hours:.1f} h"
+                )
             wave = f.read(dtype="float32", always_2d=True)
+    except MemoryError:
+        raise Broken("it does not fit into memory; cut it into parts") from None
     except (soundfile.SoundFileError, RuntimeError, ValueError) as e:
         raise Broken(str(e).rpartition(": ")[2].strip(" .") or "no sound") from None
     odd = []

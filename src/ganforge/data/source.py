@@ -193,7 +193,15 @@ def _open(
         broken = {b["file"] for b in store.report["unreadable"]}
         raw = found.open()
         read = raw.paths() if isinstance(raw, PictureSamples) else None
-        return None if read is None else [n for n in read if n not in broken]
+        if read is None:
+            return None
+        kept = [n for n in read if n not in broken]
+        if len(kept) != len(data.images):  # the report names the first unreadable files only
+            raise UserError(
+                f"{found.name} has {len(kept) - len(data.images)} unreadable files more than are named, so "
+                "its pictures cannot be paired by name; remove what 'ganforge inspect' names, and try again"
+            )
+        return kept
 
     return data, names
 

@@ -159,15 +159,18 @@ def partners(
         UserError: nothing matches.
     """
     rows = np.asarray(range(len(target)) if target.rows is None else target.rows)
+    # Of each sample in the other's store its number among those that were asked for, or -1.
+    chosen = np.full(len(other.images), -1)
+    chosen[slice(None) if other.rows is None else other.rows] = np.arange(len(other))
     if names is None or other_names is None:
         if len(target.images) != len(other.images):
             raise UserError(
                 f"{target.name} has {len(target.images)} samples and {other.name} has "
                 f"{len(other.images)}; without file names they are paired by number: give as many"
             )
-        place = np.arange(len(other.images))[rows]
+        place = chosen[rows]
     else:
-        known = {stem(str(n)): i for i, n in enumerate(other_names)}
+        known = {stem(str(n)): chosen[i] for i, n in enumerate(other_names)}
         place = np.array([known.get(stem(str(names[r])), -1) for r in rows], np.int64)
     have = place >= 0
     if not have.any():

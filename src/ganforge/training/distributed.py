@@ -37,7 +37,10 @@ class World:
 
 
 def join(device: torch.device) -> World:
-    """Join the processes that torchrun started (gloo on CPUs, nccl on GPUs), if it did."""
+    """Join the processes that torchrun started (gloo on CPUs, nccl on GPUs), if it did. What
+    is said to "cuda" without a number, seeds among it, is from now on said to this device."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         # What has the group as an argument's default keeps it for ever if imported after this.
         import torch.distributed.nn.functional  # noqa: F401
