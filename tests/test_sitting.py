@@ -150,6 +150,7 @@ def test_divergence_rolls_back_three_times_then_reports(tmp_path):
     events = [r for r in run.records() if r.get("event") == "rollback"]
     assert len(events) == 3
     assert all("not finite" in e["message"] for e in events)
+    assert all(step <= run.checkpoints()[-1][0] for step, _ in run.samples()), "of what is void"
     assert "checkpoint of step" in run.outcome.message
     assert all(np.isfinite(ganforge.load(run.path).sample(2).numpy()).ravel())
 
@@ -173,6 +174,15 @@ def test_requests_are_obeyed(tmp_path):
     run = ganforge.resume(tmp_path / "r", steps=run.records()[-1]["step"] + 30)
     rates = [r["rate"]["D"] for r in run.records() if "rate" in r]
     assert rates[-1] == pytest.approx(rates[0] / 2)
+
+
+def test_what_was_asked_of_a_sitting_that_has_ended_is_not_obeyed_by_the_next(tmp_path):
+    run = ganforge.train(recipe="dcgan", run=tmp_path / "r", steps=1, **SMALL)
+    run.request("stop")
+    run.request("rate", 0.5)
+    run = ganforge.resume(tmp_path / "r", steps=3)
+    assert run.records()[-1]["step"] == 3
+    assert not [r for r in run.records() if r.get("event") == "rate"]
 
 
 def test_changed_data_are_refused(tmp_path):

@@ -205,6 +205,13 @@ class Run:
     def checkpoint_path(self, step: int) -> Path:
         return self.path / "checkpoints" / f"step-{step:08d}"
 
+    def written(self, step: int) -> int:
+        """When a step's checkpoint was written (ns): another number, other weights."""
+        try:
+            return (self.checkpoint_path(step) / "state.json").stat().st_mtime_ns
+        except OSError:
+            return 0
+
     @property
     def best(self) -> dict[str, Any] | None:
         """{"step": N, "score": {...}} of the best checkpoint, or None."""

@@ -128,6 +128,8 @@ class Sitting:
         """
         held = self.run.writing() if self.writes else contextlib.nullcontext()
         with held, self._signals():
+            if self.writes:
+                self.run.take_requests()  # what was asked of a sitting that has ended
             if self.run.checkpoints():
                 if self.back_to != "latest":
                     self._go_back()
@@ -292,6 +294,9 @@ class Sitting:
         scale = self.trainer.rate_scale
         tensors, state = last_whole(self.run, say=lambda m: print(m, file=sys.stderr))
         self.trainer.restore(tensors, state)
+        barrier()  # nothing is moved before all have read it
+        if self.writes:  # the pictures of what is void
+            self.run.leave(self.trainer.step)
         if self.rollbacks >= ROLLBACKS:
             message = (
                 f"diverged: {first} at step {at}, after {ROLLBACKS} roll-backs with halved rates; "

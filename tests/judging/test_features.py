@@ -311,6 +311,11 @@ def test_a_damaged_piece_of_the_cache_is_made_again():
 
 def test_given_samples_may_be_numpy():
     assert Given(np.zeros((3, 1, 4, 4), np.uint8)).at(1, 2).shape == (2, 1, 4, 4)
+    by_class = np.repeat(np.arange(10, dtype=np.uint8), 100).reshape(-1, 1, 1, 1)
+    first = Given(by_class, 100).at(0, 100).flatten()
+    assert len(first.unique()) == 10, "an array sorted by class is drawn from everywhere"
+    assert torch.equal(first, Given(by_class, 100).at(0, 100).flatten())
+    assert not torch.equal(first, Given(by_class, 100, seed=1).at(0, 100).flatten())
     with pytest.raises(UserError, match="at least one"):
         Given(np.zeros((0, 1, 4, 4)))
 

@@ -204,6 +204,31 @@ def test_a_transforming_generator_needs_inputs():
         p.score(generator, REFERENCE, features="raw@8")
 
 
+def test_the_floor_is_of_as_many_samples_as_were_judged():
+    """The Frechet distance of few samples is large, whatever they are."""
+    few, many = (
+        p.score(
+            real_like(n, 9), p.Reference(TEST, TRAIN), features="raw@4", metrics=["frechet"], n=n
+        )
+        for n in (60, 150)
+    )
+    floor = [f["metrics"]["frechet"]["floor"] for f in (few, many)]
+    assert floor[0] > 1.3 * floor[1]
+    some = p.score(
+        real_like(60, 9), p.Reference(TEST, TRAIN), features="raw@4", metrics=["frechet"]
+    )
+    assert some["protocol"]["n_fake"] == 60
+    assert some["metrics"]["frechet"]["floor"] > 1.3 * floor[1]
+
+
+def test_one_class_is_not_all_of_them():
+    one = {"fake": {"kind": "run", "label": "dog"}}
+    assert p.comparable(one, {"fake": {"kind": "run", "label": None}}) == [
+        "class: dog against None"
+    ]
+    assert p.comparable(one, {"fake": {"kind": "array"}}) == []
+
+
 # -- warnings ---------------------------------------------------------------------------
 def test_a_discriminator_is_not_judged_by_what_it_trained_on_without_a_warning():
     own = {"recipe": "projected", "family_options": {"features": "lite"}}

@@ -206,10 +206,15 @@ def idx_labels(opener: Opener, name: str) -> np.ndarray:
 def idx_file(path: Path) -> ArraySamples:
     """One idx file of images, with the labels beside it if they are there."""
     labels = None
-    beside = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
-    if beside != path and beside.is_file():
+    for beside in _labels_beside(path):
         labels = idx_labels(opening(beside), str(beside))
     return ArraySamples(path.name, [idx(opening(path), str(path), labels)])
+
+
+def _labels_beside(path: Path) -> list[Path]:
+    """The file of labels that belongs to one of images, if it is there."""
+    beside = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
+    return [beside] if beside != path and beside.is_file() else []
 
 
 def idx_places(files: Files) -> dict[str, int] | None:
@@ -248,4 +253,7 @@ def array_file(path: Path) -> Located | None:
         reader = npz_samples
     elif start[:2] == b"\0\0" and len(start) == 4 and start[2] in _IDX and 1 <= start[3] <= 8:
         reader = idx_file
-    return None if reader is None else Located(path.stem, identity(path), lambda: reader(path))
+    if reader is None:
+        return None
+    read = [path, *_labels_beside(path)] if reader is idx_file else [path]
+    return Located(path.stem, identity(*read), lambda: reader(path))

@@ -233,11 +233,15 @@ def apply(
 def _targets(names: list[str], out: Path) -> dict[str, Path]:
     """Each input's output: the same name, as .png where its kind cannot be written."""
     found: dict[str, Path] = {}
+    taken = {out / n for n in names if Path(n).suffix.lower() in WRITABLE}
     for name in names:
-        path = out / name
-        path = path if path.suffix.lower() in WRITABLE else path.with_suffix(".png")
-        if path in found.values():
-            path = path.with_name(f"{path.stem}-{Path(name).suffix[1:]}{path.suffix}")
+        path, n = out / name, 1
+        if path.suffix.lower() not in WRITABLE:
+            first = path = path.with_suffix(".png")
+            while path in taken:
+                more = Path(name).suffix[1:] if n == 1 else f"{Path(name).suffix[1:]}-{n}"
+                path, n = first.with_name(f"{first.stem}-{more}.png"), n + 1
+            taken.add(path)
         found[name] = path
     return found
 

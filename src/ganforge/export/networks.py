@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import os
@@ -25,7 +26,9 @@ class _Sampler(nn.Module):
 
     def __init__(self, made: Generator, names: tuple[str, ...]) -> None:
         super().__init__()
-        self.nets, self.objective, self.names = made.nets, made.objective, names
+        # Copies: what is moved to the processor here is the caller's no more.
+        self.nets, self.objective = copy.deepcopy(made.nets), copy.deepcopy(made.objective)
+        self.names = names
 
     def forward(self, *given: Tensor) -> Tensor:
         return self.objective.sample(self.nets, Ask(**dict(zip(self.names, given, strict=True))))
@@ -70,8 +73,9 @@ def export(made: Generator, form: str, out: Path) -> dict[str, Any]:
 def _safetensors(made: Generator, given: dict[str, Tensor], path: Path) -> float:
     from safetensors.torch import load_file, save_file
 
-    tensors = {k: v.contiguous() for k, v in made.nets.state_dict().items()}
-    tensors |= {f"objective.{k}": v.contiguous() for k, v in made.objective.state_dict().items()}
+    state = made.nets.state_dict()
+    state |= {f"objective.{k}": v for k, v in made.objective.state_dict().items()}
+    tensors = {k: v.cpu().contiguous() for k, v in state.items()}
     save_file(tensors, path, {"format": "ganforge-1", "config": json.dumps(made.config)})
     back = load_file(path)
     return max(

@@ -158,12 +158,12 @@ def write_shards(
     names = [f"{i:0{max(5, len(str(number - 1)))}d}.npy" for i in range(number)]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / INDEX).unlink(missing_ok=True)
-        strange = {p.name for p in out.iterdir()} - set(names)
+        strange = {p.name for p in out.iterdir()} - {*names, INDEX}
         if strange:
             raise UserError(
                 f"{out} holds other files ({min(strange)}); give a new folder with --out"
             )
+        (out / INDEX).unlink(missing_ok=True)
         parts, form = iter(_rows(stream, uint8)), None
         rest: np.ndarray | None = None
         shards = []

@@ -161,7 +161,7 @@ def score(
             found, omitted, "spectral_convergence", metrics is not None,
             lambda: judge.spectral_convergence(fakes),
         )  # fmt: skip
-    floors = judge.floors(sorted(found))
+    floors = judge.floors(sorted(found), len(fakes))
     config = getattr(fake, "config", None)
     learnt = "train"
     if isinstance(config, Mapping):
@@ -336,22 +336,22 @@ class Judge:
         made, real = (self.embed(x, "spectra", ear) for x in (fakes, self.reals))
         return m.spectral_convergence(made, real)
 
-    def floors(self, names: Sequence[str]) -> dict[str, float]:
-        """What real samples score in the place of generated ones; kept by content."""
-        parts = [self.features.hash, self.reals.key, len(self.reals), FORMAT]
+    def floors(self, names: Sequence[str], n: int) -> dict[str, float]:
+        """What `n` real samples score in the place of as many generated ones; kept by content."""
+        parts = [self.features.hash, self.reals.key, len(self.reals), n, FORMAT]
         if self.trains is not None:
             parts += [self.trains.key, len(self.trains)]
         known = self.reals.key is not None and (self.trains is None or self.trains.key is not None)
         key = digest("floors", *parts, *names) if known else None
-        return remembered(key, lambda: self._floors(names))
+        return remembered(key, lambda: self._floors(names, n))
 
-    def _floors(self, names: Sequence[str]) -> dict[str, float]:
+    def _floors(self, names: Sequence[str], n: int) -> dict[str, float]:
         plain = [n.replace("fid", "frechet").replace("classifier", "inception") for n in names]
         half = len(self.real) // 2
         first, second = self.real[:half], self.real[half:]
         values: dict[str, m.Value] = {}
         if self.train is not None:
-            values, _ = self.measure(self.train[: len(self.real)], plain)
+            values, _ = self.measure(self.train[:n], plain)
             values.pop("memorisation", None)
             if "memorisation" in plain and half >= m.FEWEST:
                 values["memorisation"] = m.memorisation(first, self.train, second)
@@ -363,7 +363,7 @@ class Judge:
         elif half >= m.FEWEST:
             halves = object.__new__(Judge)
             halves.features, halves.real, halves.train = self.features, second, None
-            values, _ = halves.measure(first, plain)
+            values, _ = halves.measure(first[:n], plain)
         return {k: v.value for k, v in values.items()}
 
     def _raw_train(self) -> Tensor:
@@ -432,7 +432,7 @@ def _fakes(
     if n < m.FEWEST:
         raise UserError(f"a score needs at least {m.FEWEST} samples; n={n} was asked for")
     if isinstance(fake, Tensor | np.ndarray):
-        fakes: Samples = Given(fake[:n])
+        fakes: Samples = Given(fake, n, seed)
     elif isinstance(fake, str | Path):
         if not Path(fake).exists():
             raise UserError(f"{fake} does not exist; give a run, a folder, a .zip or a .npy file")
@@ -524,7 +524,8 @@ def comparable(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     out = []
     for path, meaning in WHAT_MATTERS.items():
         a, b = _at(one, path), _at(other, path)
-        if path in ("truncation", "ema", "fake.label") and None in (a, b):
+        made = [_at(p, "fake.kind") == "run" for p in (one, other)]
+        if path in ("truncation", "ema", "fake.label") and None in (a, b) and not all(made):
             continue  # files do not say how they were made
         if a != b:
             readable = path.rpartition(".")[0]

@@ -65,17 +65,21 @@ class Rows:
 
 
 class Given:
-    """Samples in memory: (N, *shape) float in [-1, 1], or uint8.
+    """The first `n` samples of an array in an order drawn by `seed` (as they are given they may
+    be sorted by class): (N, *shape) float in [-1, 1], or uint8.
 
     Raises:
         UserError: nothing was given.
     """
 
-    def __init__(self, x: Tensor | np.ndarray, name: str = "array") -> None:
+    def __init__(
+        self, x: Tensor | np.ndarray, n: int | None = None, seed: int = 0, name: str = "array"
+    ) -> None:
         x = torch.as_tensor(x)
         if x.dim() < 2 or not len(x):
             raise UserError(f"samples are (N, C, ...), at least one; {tuple(x.shape)} was given")
-        self.x, self.shape, self.name = x, tuple(x.shape[1:]), name
+        order = np.random.default_rng(seed).permutation(len(x))[:n]
+        self.x, self.shape, self.name = x[torch.as_tensor(order)], tuple(x.shape[1:]), name
         self.key: str | None = None
 
     def __len__(self) -> int:

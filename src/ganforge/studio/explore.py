@@ -114,7 +114,7 @@ class Explorer:
     def __init__(self, library: Library) -> None:
         self.library = library
         self.repairs = Repairs()
-        self._opened: OrderedDict[tuple[str, int], Opened] = OrderedDict()
+        self._opened: OrderedDict[tuple[str, int, int], Opened] = OrderedDict()
 
     def open(self, key: str, checkpoint: str | int = "latest") -> dict[str, Any]:
         """Load a checkpoint, and say what can be chosen.
@@ -162,11 +162,12 @@ class Explorer:
 
     def _get(self, key: str, step: int) -> Opened:
         """In the computing thread alone."""
-        name = (key, step)
+        run = self.library.entry(key).run
+        name = (key, step, run.written(step))
         if name not in self._opened:
             from ganforge.api import load
 
-            g = load(self.library.entry(key).run.path, step, device="cpu")
+            g = load(run.path, step, device="cpu")
             self._opened[name] = Opened(g, is_sound(g.config))
         self._opened.move_to_end(name)
         while len(self._opened) > MOST_OPEN:

@@ -268,11 +268,13 @@ class Library:
     def thumbnail(self, key: str, step: int, version: int, side: int = 256) -> bytes:
         """The sample picture of one step, at most `side` pixels wide and high."""
         name = (key, step, version)
-        if name not in self._thumbs:
-            self._thumbs[name] = shrink(self.entry(key).sample(step), side)
+        made = self._thumbs.get(name) or shrink(self.entry(key).sample(step), side)
+        with self._lock:
+            self._thumbs[name] = made
+            self._thumbs.move_to_end(name)
             while len(self._thumbs) > 256:
                 self._thumbs.popitem(last=False)
-        return self._thumbs[name]
+        return made
 
 
 def shrink(png: bytes, side: int) -> bytes:

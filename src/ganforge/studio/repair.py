@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ganforge.errors import UserError
+from ganforge.run import Run
 from ganforge.studio.problems import Problem
 
 if TYPE_CHECKING:
@@ -114,11 +115,11 @@ def work(asked: IO[bytes], answers: IO[bytes]) -> None:
     """Answer requests until there are no more."""
     from ganforge.api import load
 
-    opened: OrderedDict[tuple[str, int], Generator] = OrderedDict()
+    opened: OrderedDict[tuple[str, int, int], Generator] = OrderedDict()
     for line in iter(asked.readline, b""):
         wish = json.loads(line)
         data = asked.read(wish["size"])
-        name = (wish["run"], wish["step"])
+        name = (wish["run"], wish["step"], Run(Path(wish["run"])).written(wish["step"]))
         answer: dict[str, Any]
         try:
             if name not in opened:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import time
 import uuid
@@ -43,7 +44,7 @@ def join(device: torch.device) -> World:
         torch.cuda.set_device(device)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         # What has the group as an argument's default keeps it for ever if imported after this.
-        import torch.distributed.nn.functional  # noqa: F401
+        importlib.import_module("torch.distributed.nn.functional")
 
         store, rank, size = next(dist.rendezvous("env://"))
         dist.init_process_group(
