@@ -33,8 +33,9 @@ FAMILY: dict[str, dict[str, Any]] = {
     "biggan": NARROW, "cgan": NARROW, "acgan": NARROW, "infogan": NARROW, "gan": {},
     "frogs": {}, "vae": NARROW, "ae": NARROW,
 }  # fmt: skip
-"""Every recipe that makes pictures from noise, and what is set: a quarter of the usual width,
-so that 4 minutes show something; `gan` and `frogs` have one size, `auto` plans its own."""
+"""Every recipe that makes pictures from noise, and what is set: a width of 16 (usually 64; 32
+for biggan), so that 4 minutes show something; `gan` and `frogs` stay as they are, `auto`
+plans its own."""
 
 LUCIC = {
     "dcgan": ("NS GAN", "26.5 ± 1.6"),
@@ -83,10 +84,13 @@ def page() -> str:
         "",
         "Made by `python benchmarks/comparison.py` from results that are kept recipe by recipe; not edited by",
         f"hand. `ganforge compare` on Fashion-MNIST at {SIZE} x {SIZE} px: every recipe trains for the same wall",
-        "clock on two cores, `--set width=16` where its networks have a width (a quarter of the usual one, so",
-        f"that {MINUTES:g} minutes show something), all else as the recipe has it; nothing was tuned for this",
-        "page. Scored by averaged weights where the recipe averages, at the end of the budget, whatever it looks",
-        "like then. No seed is left out.",
+        f"clock on two cores, with `--set width=16` (a quarter of the usual 64, so that {MINUTES:g} minutes show",
+        "something; half of biggan's, r3gan's own), `gan` and `frogs` at their one size, `auto` by its own plan; all else",
+        "as the recipe has it. Nothing was tuned for this page, but `auto` was, earlier, on this data set, and it is told the",
+        "classes: its place is not on equal terms. (At 32 px its networks have a layer more than at the 28 px of",
+        "[time-to-quality.md](time-to-quality.md), and see a third of the pictures a second.) Scored by averaged weights where the",
+        "recipe averages, at the end of the budget, whatever it looks like then. No seed is left out. *Coverage*: the share of",
+        "real pictures with a generated one near; *lost*: trainings whose health verdict at the end is a failure; *cut*: stopped early.",
     ]  # fmt: skip
     budgets = sorted({r["minutes"] for r in results})
     if not results:
@@ -235,7 +239,7 @@ def beside(results: list[dict[str, Any]]) -> list[str]:
         "| distance | FID: Frechet by TF-Inception | Frechet by EfficientNet-Lite0 at 112 px |",
         "| samples | 10,000 against 10,000 of test | the same |",
         f"| pictures | 28 px | {SIZE} px, resized |",
-        "| networks | InfoGAN's, as published (BEGAN: its own) | each recipe's, at width 16 |",
+        "| networks | InfoGAN's, as published (BEGAN: its own) | each recipe's, mostly at width 16 |",
         "| training | 20 epochs: 1,000,000 pictures of D | 4 minutes of two cores, see above |",
         "| settings | the best of a search of 100, narrowed with 50 more | the recipe's defaults |",
         "| which model counts | the best of its checkpoints | the last |",

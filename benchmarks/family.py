@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import re
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,7 @@ SHORT: dict[str, str] = {
 """The short run of each picture on Fashion-MNIST: from half a minute to a few of one core."""
 
 
+NO_HEADLINE = {"auto": "[time to quality](time-to-quality.md)"}
 OWN_PAGE = {
     **dict.fromkeys(("denoise", "inpaint", "demosaic", "colorize", "upscale"), "restoration"),
     **dict.fromkeys(("pix2pix", "cyclegan", "cut"), "translation"),
@@ -79,9 +81,10 @@ def measured() -> dict[str, str]:
     for (label, toy), rs in sorted(modes.groups().items()):
         recipe, _, settings = label.partition(" ")
         found = sum(r["modes"] for r in rs) / len(rs)
-        text = f"[{toy}](modes.md): {found:.4g} of {rs[0]['total']} modes"
+        text = f"[toy {toy}](modes.md): {found:.4g} of {rs[0]['total']} modes"
         if toy in modes.MARKED:
-            text += f", the mark in {sum(map(modes.passes, rs))} of {len(rs)} seeds"
+            near = statistics.median(r["high_quality"] for r in rs)
+            text += f", {near:.0%} of samples near one, the mark in {sum(map(modes.passes, rs))} of {len(rs)} seeds"
         text += f" (`{settings}`)" if settings else ""
         out[recipe] = "; ".join(filter(None, (out.get(recipe), text)))
     return out
@@ -121,7 +124,7 @@ def facts(name: str) -> str:
     lines = [
         f"- Paper: {r.citation}.",
         f"- Headline: {r.headline}",
-        f"- Measured: {measured().get(name, 'not yet')}.",
+        f"- Measured: {measured().get(name, NO_HEADLINE.get(name, 'no headline of its own'))}.",
         f"- Losses `{recipes.named(r.objective)}`, networks `{recipes.named(r.family)}`; settings: {settings}.",
     ]
     if (PICTURES / f"{name}.png").exists():

@@ -5,7 +5,7 @@
     python benchmarks/growth.py --table      # only docs/growth.md and its picture
 
 Seconds are of processor time of one core (OMP_NUM_THREADS=1), which other work on the machine
-moves by a part, not by a multiple; on an idle core they are what a clock shows. A step is a
+changes by some per cent, not by several times; on an idle core they are what a clock shows. A step is a
 turn: D's move and G's. Memory is the peak of RssAnon, what only this process can free, less
 what it was before the networks were built and less what the smallest training takes (8 x 8
 pixels, width 1, batch 2: the libraries' own). Each point is a fork of a process that has only

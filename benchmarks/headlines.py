@@ -484,8 +484,8 @@ HEADLINES = {
             "95 % of real test images below it, forgeries above reals",
             "28 px, width 24, 192,000 images, batch 32, rate 5e-4", ebgan, right_side,
             found={
-                MINI: "forgeries stand beyond the margin, reals too often as well. A training of half the length, "
-                "which stood here before, had 93.8 % of them below it: one seed of each, both miss the mark, and "
+                MINI: "forgeries stand beyond the margin, reals too often as well. A training of half the length "
+                "had 93.8 % of them below it: one seed of each, both miss the mark, and "
                 "twice the length did not help. The cause is not known."
             },
         ),

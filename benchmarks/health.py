@@ -182,7 +182,7 @@ def facts() -> str:
     well = [r for r in results if r["case"] in HEALTHY]
     done = {r["case"] for r in results}
     lines = [
-        "| driven into it by | right | verdict | on the way | |",
+        "| driven into it by | expected | verdict at the end | looks on the way | judged |",
         "| --- | --- | --- | --- | --- |",
     ]
     for r in driven:

@@ -1,9 +1,9 @@
 """Restoration: L1 alone, the GAN, the GAN with a perceptual term, and what simple means reach, on held-out pictures.
 
-    python benchmarks/restoration.py --emoji emoji/google      # what is missing, then the table
+    python benchmarks/restoration.py --emoji emoji32/google    # what is missing, then the table
     python benchmarks/restoration.py --table                   # only docs/restoration-table.md
 
-`emoji/google` is made by `examples/emoji.py ... --size 32 --test 0.4`. All networks of a row
+`emoji32/google` is made by `examples/emoji.py ... --size 32 --test 0.4`. All networks of a row
 see as many pictures; the GANs' first half has no D. Each finished (task, data, seed) is a
 small JSON under benchmarks/results/restoration with the hash of the code that made it; what
 is there by the same code is not done again.
@@ -94,7 +94,8 @@ def page() -> str:
     lines = [
         "# Restoration, measured",
         "",
-        "Made by `python benchmarks/restoration.py --emoji emoji/google`; not edited by hand. Held-out",
+        "Made by `python benchmarks/restoration.py --emoji emoji32/google` (the folder as [restoration.md](restoration.md)",
+        "makes it); not edited by hand. Held-out",
         f"pictures; networks of width 32 after {IMAGES:,} pictures, a few minutes of one core. PSNR and SSIM",
         "of all channels; less is better of the perceptual distance (EfficientNet-Lite2's maps) and of the",
         "Frechet distance (Fashion-MNIST: a classifier's features; emoji: EfficientNet-Lite2's at 64 pixels). The marks:",

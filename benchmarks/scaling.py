@@ -580,7 +580,7 @@ def told(here: dict[str, Any]) -> str:
     )
     if load > 1:
         said += (
-            " The prediction is for free cores, and these were not: other work, some of it of a higher priority, "
+            " The prediction is for free cores, and these were not: other programs "
             "held a good part of both, and processes that wait for each other lose whenever one of them is stopped. So this "
             "is no proof of the model; what it is worth shows on a quiet machine, by the same command."
         )

@@ -19,7 +19,6 @@ import argparse
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -40,6 +39,9 @@ from ganforge.build import build_game, build_trainer, pick_device
 from ganforge.config import parse_settings
 from ganforge.run import Run
 from ganforge.sitting import Budget, Sitting
+
+LEAST = 180
+"""GFLOP/s of the peak; below it a run says nothing."""
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear)
 
@@ -339,8 +341,6 @@ def measure(
         "gflops": round(flops / per_turn / 1e9, 1),
         "fraction_of_peak": round(flops / per_turn / 1e9 / peak, 3),
         "fraction_of_layers": round(layers / per_turn, 3),
-        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "first_step_s": None,
         "turns": len(speeds),
         **({} if shares is None else {"profile": shares}),
         **({} if each is None else {"layers": each}),
@@ -371,17 +371,24 @@ def profile(turn: Callable[[], object], turns: int = 20) -> dict[str, float]:
     return {k: round(v, 3) for k, v in found.items()}
 
 
-def first_step(name: str, source: str, size: int | None, settings: dict[str, Any]) -> float:
-    """Seconds from a fresh process's imports done to its first step done, data packed."""
+def first_step(
+    name: str, source: str, size: int | None, settings: dict[str, Any]
+) -> dict[str, float]:
+    """Of a fresh process: seconds from its imports done to its first step done, data packed, and
+    the most memory (MiB) that it held until the second was done."""
     code = (
-        "import time, torch, ganforge.api as api, ganforge.build as b, ganforge.sitting;"
+        "import time, torch, resource, ganforge.api as api, ganforge.build as b, ganforge.sitting;"
         "t = time.perf_counter();"
         f"c, d, _ = api.plan({source!r}, {name!r}, **{fitting(name, source, size) | settings!r});"
-        "b.build_trainer(b.build_game(c), d).turn();"
-        "print(time.perf_counter() - t)"
+        "trainer = b.build_trainer(b.build_game(c, device=b.pick_device(c.device)), d);"
+        "trainer.turn();"
+        "seconds = time.perf_counter() - t;"
+        "trainer.turn();"
+        "print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return round(float(out.stdout.strip().splitlines()[-1]), 2)
+    seconds, memory = map(float, out.stdout.strip().splitlines()[-1].split())
+    return {"first_step_s": round(seconds, 2), "peak_memory_mib": round(memory)}
 
 
 def main() -> None:
@@ -400,9 +407,10 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
     peak = convolution_peak()
     print(f"convolution peak {peak:.0f} GFLOP/s", file=sys.stderr)
-    if peak < 180:
+    if peak < LEAST:
         print(
-            "warning: a peak under 180 GFLOP/s voids this run: the machine is busy", file=sys.stderr
+            f"warning: a peak under {LEAST} GFLOP/s voids this run: the machine is busy",
+            file=sys.stderr,
         )
     rows, settings = [], parse_settings(args.set)
     folder = tempfile.TemporaryDirectory()
@@ -412,7 +420,7 @@ def main() -> None:
         row = measure(
             name, data, args.size, args.seconds, peak, settings, args.profile, args.layers
         )
-        row["first_step_s"] = first_step(name, data, args.size, settings)
+        row |= first_step(name, data, args.size, settings)
         rows.append(row)
         for layer in row.get("layers", ()):
             print("  ".join(f"{k} {v}" for k, v in layer.items()), file=sys.stderr)
@@ -427,6 +435,7 @@ def main() -> None:
                 {
                     "peak_gflops": round(peak, 1),
                     "peak_after_gflops": round(again, 1),
+                    "void": peak < LEAST,
                     "recipes": rows,
                 }
             )

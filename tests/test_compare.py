@@ -296,3 +296,12 @@ def test_a_training_that_ends_while_it_is_looked_at(tmp_path):
         if j is not jobs[3]:
             cutter.done(j)
     assert cutter.look([jobs[3]]) == []  # its folder is gone
+
+
+def test_seeds_that_were_never_scored_at_the_same_time_have_no_common_curve(tmp_path):
+    (tmp_path / "results").mkdir()
+    made = [result("gan", 0), result("gan", 1)]
+    for r, seconds in zip(made, ((10.0, 20.0), (30.0, 40.0)), strict=True):
+        r["curve"] = [[s, 1, {"value": 1 / s}] for s in seconds]
+    c.write_tables(made, tmp_path, "mini")
+    assert "<polyline" not in (tmp_path / "comparison.html").read_text()

@@ -647,8 +647,10 @@ def _curves(found: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, A
             runs = [r["curve"] for r in results if r["variant"] == variant and len(r["curve"]) > 1]
             if not runs:
                 continue
-            end = min(run[-1][0] for run in runs)
-            at = np.linspace(max(run[0][0] for run in runs), end, 40)
+            begin, end = max(run[0][0] for run in runs), min(run[-1][0] for run in runs)
+            if begin >= end:  # at no time did all have a score
+                continue
+            at = np.linspace(begin, end, 40)
             values = np.array(
                 [np.interp(at, [p[0] for p in run], [p[2]["value"] for p in run]) for run in runs]
             )

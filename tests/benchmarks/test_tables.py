@@ -123,6 +123,12 @@ def test_marks_of_time_to_quality_are_the_issues_own():
     assert said(16.0, 4.0, seeds=1) == [(False, False)] * 2
 
 
+@pytest.mark.parametrize("name", ["restoration", "translation"])
+def test_the_tables_of_what_gans_are_used_for_are_what_the_results_say(name):
+    bench = load(name)
+    assert bench.PAGE.read_text() == bench.page()
+
+
 def test_the_page_of_the_comparison_is_what_the_results_say():
     bench = load("comparison")
     assert bench.PAGE.read_text() == bench.page()

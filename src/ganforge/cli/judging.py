@@ -28,7 +28,8 @@ def score(
         str | None, typer.Option(help="Real data; for a run its own, by default the test split.")
     ] = None,
     features: Annotated[
-        str | None, typer.Option(help="lite, classifier, inception, dinov2, raw, or a file.")
+        str | None,
+        typer.Option(help="lite, classifier, inception, dinov2, logmel, raw, or a file."),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="The feature network's weights.")] = None,
     count: Annotated[int, typer.Option(min=2, help="Samples of each kind at most.")] = 10_000,

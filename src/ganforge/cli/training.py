@@ -163,7 +163,8 @@ def sample(
     run: RunFolder,
     count: Annotated[int | None, typer.Option(min=1, help="By default 64.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="FILE.png, FILE.npy, FILE.zip or a folder.")
+        Path | None,
+        typer.Option(help="FILE.png, .npy, .zip or a folder; of sounds .wav and .html too."),
     ] = None,
     seed: Annotated[int, typer.Option()] = 0,
     label: Annotated[str | None, typer.Option(help="A class by name or number, or all.")] = None,
