@@ -323,3 +323,16 @@ def test_a_checkpoint_is_latest_best_or_a_step(tmp_path, word):
     ganforge.train(recipe="dcgan", run=tmp_path / "r", steps=1, **SMALL)
     with pytest.raises(UserError, match=f"latest, best or a step; '{word}' was given"):
         ganforge.load(tmp_path / "r", word)
+
+
+def test_tensorboard_s_events_hold_what_the_records_do(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = ganforge.train(recipe="dcgan", run=tmp_path / "r", steps=3, **SMALL)
+    written = EventAccumulator(str(run.path / "tensorboard")).Reload()
+    ticks = [r for r in run.records() if "loss" in r]
+    for name in ("loss/D/real", "loss/G/adv", "reading/D(x)", "grad/G", "rate/D"):
+        group, _, key = name.partition("/")
+        events = written.Scalars(name)
+        assert [e.step for e in events] == [r["step"] for r in ticks]
+        assert [e.value for e in events] == pytest.approx([r[group][key] for r in ticks], rel=1e-5)

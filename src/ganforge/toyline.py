@@ -5,7 +5,7 @@ beside it, and arrows from z to x = G(z)."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,9 +95,10 @@ def moment(game: Game, trainer: Trainer) -> Moment:
 
 def film(
     recipe: str = "gan", steps: int = 2000, seed: int = 0, frames: int = 48,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None, watch: Callable[[Moment], None] = lambda _: None,
 ) -> list[Moment]:  # fmt: skip
-    """Train and measure `frames` moments, more often at the beginning."""
+    """Train and measure `frames` moments, more often at the beginning; `watch` sees each as it
+    comes."""
     game, trainer = line_game(recipe, settings or {}, seed, steps)
     marks = sorted({round(steps * (i / (frames - 1)) ** 2) for i in range(frames)})
     seen = []
@@ -107,6 +108,7 @@ def film(
             if bad:
                 raise UserError(f"{recipe} diverged at step {trainer.step} ({bad[0]}); lower lr")
         seen.append(moment(game, trainer))
+        watch(seen[-1])
     return seen
 
 

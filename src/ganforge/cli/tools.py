@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,7 +43,7 @@ def toy(
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Play where the truth is known: count modes, or draw the game in one dimension."""
+    """Play where the truth is known: count modes, or draw the game in one dimension, live."""
     from ganforge.config import parse_settings
 
     settings = parse_settings(set_ or [])
@@ -68,12 +69,22 @@ def toy(
 def _line(
     recipe: str, steps: int, seed: int, settings: dict[str, Any], out: Path, force: bool
 ) -> dict[str, Any]:
-    from ganforge.toyline import draw, film, strip
+    from ganforge.toyline import Moment, draw, film, strip
 
     moving = out.with_suffix(".gif")
     need_free(out, force)
     need_free(moving, force)
-    moments = film(recipe, steps, seed, settings=settings)
+    shown = time.monotonic()
+
+    def live(m: Moment) -> None:
+        """The picture as it stands, for a viewer that follows the file."""
+        nonlocal shown
+        if time.monotonic() - shown > 0.5 and m.step < steps:
+            shown = time.monotonic()
+            draw(m).save(out)
+            note(f"step {m.step} of {steps}  mean |D - D*| {m.gap:.3f}  {out}")
+
+    moments = film(recipe, steps, seed, settings=settings, watch=live)
     strip(moments).save(out)
     frames = [draw(m).quantize(32) for m in moments]
     times = [120] * (len(frames) - 1) + [2000]
@@ -89,6 +100,7 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="The file; RUN/generator.FORMAT if not given.")
     ] = None,
+    back: Annotated[bool, typer.Option("--back", help="The other way (cyclegan).")] = False,
     checkpoint: Checkpoint = "latest",
     no_ema: NoEma = False,
     recipe: Recipe = None,
@@ -98,11 +110,12 @@ def export(
     """Write the generator for use elsewhere; ONNX is checked against PyTorch."""
     from ganforge import api
     from ganforge.export.networks import export as write
+    from ganforge.export.networks import turned
 
-    path = out or run / f"generator.{format}"
+    path = out or run / f"{'back' if back else 'generator'}.{format}"
     need_free(path, force)
     made = api.load(run, checkpoint, not no_ema, device="cpu", **own_parts(recipe))
-    body = write(made, format, path)
+    body = write(turned(made) if back else made, format, path)
     emit(body, json, lambda: f"{path}: inputs {body['inputs']}, largest difference "
                              f"{body['largest_difference']:.1e}")  # fmt: skip
 

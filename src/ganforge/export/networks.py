@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,22 @@ class _Sampler(nn.Module):
 
     def forward(self, *given: Tensor) -> Tensor:
         return self.objective.sample(self.nets, Ask(**dict(zip(self.names, given, strict=True))))
+
+
+def turned(made: Generator) -> Generator:
+    """The generator of the way back, from samples to sources, as one of its own.
+
+    Raises:
+        UserError: the game has not learnt it.
+    """
+    if "F" not in made.nets:
+        raise UserError(
+            f"{made.run.path} has learnt no way back; only cyclegan does: leave --back away"
+        )
+    back = copy.copy(made)
+    back.nets = torch.nn.ModuleDict({"G": made.nets["F"]})
+    back.spec = replace(made.spec, shape=made.spec.source, source=made.spec.shape)
+    return back
 
 
 def inputs_of(made: Generator, n: int) -> dict[str, Tensor]:
