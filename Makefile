@@ -9,8 +9,11 @@ MINUTES ?= 2
 demo: $(VENV)/.installed
 	$(BIN)/ganforge train fashion-mnist-mini --run runs/demo --minutes $(MINUTES)
 
+# Two at a time; what starts processes or a browser of its own has the machine to itself.
+ALONE := tests/studio tests/training
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ALONE:%=--ignore=%)
+	$(BIN)/python -m pytest $(ALONE)
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -4,6 +4,8 @@
     python examples/emoji.py emoji-datasource-twitter-*.tgz emoji/twitter --size 32
     python examples/emoji.py emoji-datasource-google-*.tgz emoji/google --size 32
 
+    python examples/emoji.py emoji-datasource-google-*.tgz emoji/faces --size 32 --only face
+
 Pictures of different vendors have the same names, their code points, so that two folders are
 pairs: `ganforge train emoji/google --recipe pix2pix --set inputs=emoji/twitter`. A share of the
 base code points is for testing, with all of its skin tones and combinations, the same ones for
@@ -14,6 +16,7 @@ are CC-BY 4.0, Google's Apache 2.0; Apple's are not free: look, do not publish).
 import argparse
 import hashlib
 import io
+import json
 import re
 import tarfile
 from pathlib import Path
@@ -29,6 +32,14 @@ def split_of(code: str, share: float) -> str:
     return "test" if int.from_bytes(digest, "big") < share * 2**16 else "train"
 
 
+def kinds(package: tarfile.TarFile, start: str) -> set[str]:
+    """The names of the pictures whose subcategory begins so."""
+    index = package.extractfile("package/emoji.json")
+    assert index is not None
+    every = json.load(index)
+    return {e["image"].removesuffix(".png") for e in every if e["subcategory"].startswith(start)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -37,6 +48,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="a new folder")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--test", type=float, default=0.1, help="share kept for testing")
+    parser.add_argument("--only", help="the start of a subcategory's name, such as face")
     a = parser.parse_args()
     if a.out.exists():
         parser.error(f"{a.out} exists; choose another folder")
@@ -44,10 +56,11 @@ def main() -> None:
         (a.out / split).mkdir(parents=True)
     count = 0
     with tarfile.open(a.package) as package:
+        wanted = None if a.only is None else kinds(package, a.only)
         for member in package:
             match = PLACE.match(member.name)
             file = package.extractfile(member) if match and member.isfile() else None
-            if match is None or file is None:
+            if match is None or file is None or (wanted is not None and match[1] not in wanted):
                 continue
             picture = Image.open(io.BytesIO(file.read())).convert("RGBA")
             flat = Image.new("RGBA", picture.size, "white")

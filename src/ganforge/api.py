@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import statistics
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +105,30 @@ def check(config: Config, own: Own | None = None) -> None:
         UserError: they do not fit each other or the data, or the device is not there.
     """
     build_game(config, own, pick_device(config.device))
+
+
+def forecast(config: Config, dataset: Dataset, own: Own | None = None) -> dict[str, float]:
+    """What a training will take, from some turns that are tried and forgotten: real images a
+    second, and memory in MiB (of the process; on an accelerator, of that)."""
+    import resource
+    import sys
+
+    import torch
+
+    device = pick_device(config.device)
+    trainer = build_trainer(build_game(config, own, device), dataset)
+    began, taken = time.monotonic(), []
+    while len(taken) < 2 or (len(taken) < 20 and time.monotonic() - began < 1.0):
+        t = time.monotonic()
+        trainer.turn().non_finite()  # which waits until it is done
+        taken.append(time.monotonic() - t)
+    speed = trainer.images / len(taken) / statistics.median(taken[1:])  # the first one is slow
+    if device.type == "cuda":
+        memory = torch.cuda.max_memory_allocated(device)
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        memory = peak if sys.platform == "darwin" else peak * 1024
+    return {"images_per_s": speed, "memory_mib": memory / 2**20}
 
 
 def is_option(name: str) -> bool:

@@ -277,3 +277,26 @@ def test_a_look_at_data_sorted_by_class_shows_every_class(tmp_path):
     run("inspect", str(tmp_path / "sorted.npy"), "--out", str(tmp_path / "look.png"), "--json")
     with Image.open(tmp_path / "look.png") as shown:
         assert {50, 100, 150, 200, 250} <= set(np.unique(np.asarray(shown.convert("L"))))
+
+
+def test_a_plan_says_what_to_expect_and_a_slower_training_says_why(tmp_path, capsys, monkeypatch):
+    planned = CliRunner().invoke(app, ["train", "--minutes", "1", "--dry-run", "--json"])
+    (said,) = [line for line in json.loads(planned.stdout)["plan"] if "expected:" in line]
+    assert re.search(r"expected: [\d,]+ images/s, each seen about [\d.]+ times; [\d,]+ MiB", said)
+    assert said in planned.stderr
+
+    from ganforge import api
+    from ganforge.cli.training import kept_to
+
+    plain = api.train(recipe="auto", run=tmp_path / "plain", steps=2, batch_size=8, width=8)
+    steps = ["--steps", "2", "--batch-size", "8", "--width", "8", "--json"]
+    run("train", "--run", str(tmp_path / "tried"), *steps)
+    sums = [
+        json.loads((p / "checkpoints" / "step-00000002" / "state.json").read_text())["sha256"]
+        for p in (plain.path, tmp_path / "tried")
+    ]
+    assert sums[0] == sums[1], "what was tried has left no trace"
+    kept_to(100.0, [{"speed": 60.0}] * 5)
+    assert "60 images/s in the median where 100 were expected" in capsys.readouterr().err
+    kept_to(100.0, [{"speed": 80.0}] * 5)
+    assert not capsys.readouterr().err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,7 +29,7 @@ from ganforge.cli.common import (
     own_parts,
     show_plan,
 )
-from ganforge.cli.screen import Progress, emit, one_line, table
+from ganforge.cli.screen import Progress, emit, note, one_line, table
 
 
 @app.command()
@@ -106,6 +106,12 @@ def train(
         settings=settings | {k: v for k, v in flags.items() if v is not None},
         terms=parse_terms(add or []),
     )
+    expected = None
+    if config.plan and int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        expected = api.forecast(config, dataset, own)
+        config = config.model_copy(
+            update={"plan": [*config.plan, foreseen(expected, config, dataset)]}
+        )
     show_plan(config, dataset)
     if dry_run:
         api.check(config, own)
@@ -117,7 +123,35 @@ def train(
             config, dataset, own, path, start_from=from_, watch=progress.watch,
             stop_when_converged=stop_when_converged,
         )  # fmt: skip
+    if expected is not None:
+        kept_to(expected["images_per_s"], done.records())
     finish(done, json)
+
+
+def foreseen(expected: dict[str, float], config: Any, dataset: Any) -> str:
+    """The forecast as a reason of the plan."""
+    from ganforge import api
+
+    speed, minutes = expected["images_per_s"], api.with_budget(config).minutes
+    passes = (
+        ""
+        if minutes is None
+        else f", each seen about {speed * minutes * 60 / len(dataset):.1f} times"
+    )
+    return f"expected: {speed:,.0f} images/s{passes}; {expected['memory_mib']:,.0f} MiB (some turns were tried)"
+
+
+def kept_to(expected: float, records: list[dict[str, Any]]) -> None:
+    """Say why, where a training was not as fast as its plan had said."""
+    speeds = sorted(r["speed"] for r in records if r.get("speed"))
+    if len(speeds) < 5:
+        return
+    real = speeds[len(speeds) // 2]
+    if real < 0.7 * expected:
+        note(
+            f"{real:,.0f} images/s in the median where {expected:,.0f} were expected: other programs took part of "
+            "the machine, or it slowed down"
+        )
 
 
 def restarted() -> bool:
