@@ -3,6 +3,7 @@
     python benchmarks/throughput.py [RECIPE ...] [--size 32] [--seconds 6] [--json]
     python benchmarks/throughput.py dcgan --profile            # and where a turn's time goes
     python benchmarks/throughput.py dcgan --layers             # each layer by itself
+    python benchmarks/throughput.py dcgan gan --plain          # beside a loop as tutorials write it
     OMP_NUM_THREADS=1 python benchmarks/throughput.py auto --set width=24
 
 One process and one run measure the convolution peak (the best GFLOP/s of forward plus
@@ -25,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -39,6 +41,7 @@ from ganforge.build import build_game, build_trainer, pick_device
 from ganforge.config import parse_settings
 from ganforge.run import Run
 from ganforge.sitting import Budget, Sitting
+from ganforge.spec import Batch
 
 LEAST = 180
 """GFLOP/s of the peak; below it a run says nothing."""
@@ -347,6 +350,54 @@ def measure(
     }
 
 
+class Items(torch.utils.data.Dataset):
+    """Samples one at a time, as a DataLoader asks for them."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, i: int) -> dict[str, Tensor]:
+        b = self.data.batch(np.array([i]))
+        known = {"real": b.real, "label": b.label, "source": b.source}
+        return {k: v[0] for k, v in known.items() if v is not None}
+
+
+def plain(
+    name: str, source: str, size: int | None, seconds: float, settings: dict[str, Any]
+) -> float:
+    """Images a second of the same networks, losses and optimisers in a loop as tutorials write it: a
+    DataLoader over single samples, tensors as they come, every network's gradient in every
+    move, no average, no records."""
+    config, data, _ = api.plan(source, name, minutes=1, **fitting(name, source, size) | settings)
+    game = build_game(config, device=torch.device("cpu"))
+    nets = game.nets.to(memory_format=torch.contiguous_format).requires_grad_(True)  # type: ignore[call-overload]
+    optimisers = build_trainer(game, data).optimisers
+    nets.requires_grad_(True)
+    loader = torch.utils.data.DataLoader(
+        Items(data), config.batch_size, shuffle=True, drop_last=True
+    )
+    batches = iter(chain.from_iterable(repeat(loader)))
+    players, drawn = game.objective.movers(), 0
+    times = [time.perf_counter()]
+    while times[-1] - times[0] < seconds or len(times) < 4:
+        for player in (p for p in players if len(times) % p.every == 0):
+            for _ in range(player.steps):
+                batch = Batch(**next(batches))
+                nets.zero_grad()
+                index = torch.arange(drawn, drawn := drawn + config.batch_size)
+                with draws.keyed(config.seed, "plain", index):
+                    terms = player.loss(nets, batch)
+                sum(terms.values(), torch.zeros(())).backward()
+                optimisers[player.name].step()
+                if player.after is not None:
+                    player.after(nets, {k: v.detach() for k, v in terms.items()})
+        times.append(time.perf_counter())
+    return players[0].steps * config.batch_size / float(np.median(np.diff(times)[1:]))
+
+
 KINDS = {
     "convolutions (oneDNN)": r"convolution",
     "matrix products": r"::(addmm|mm|bmm|matmul|linear)\b",
@@ -402,6 +453,7 @@ def main() -> None:
     parser.add_argument(
         "--layers", action="store_true", help="milliseconds of each layer by itself"
     )
+    parser.add_argument("--plain", action="store_true", help="beside a plain loop")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
@@ -421,6 +473,12 @@ def main() -> None:
             name, data, args.size, args.seconds, peak, settings, args.profile, args.layers
         )
         row |= first_step(name, data, args.size, settings)
+        if args.plain:
+            slow = plain(name, data, args.size, args.seconds, settings)
+            row |= {
+                "plain_images_per_s": round(slow, 1),
+                "times_plain": round(row["images_per_s"] / slow, 2),
+            }
         rows.append(row)
         for layer in row.get("layers", ()):
             print("  ".join(f"{k} {v}" for k, v in layer.items()), file=sys.stderr)
