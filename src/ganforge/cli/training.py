@@ -109,9 +109,7 @@ def train(
     expected = None
     if config.plan and int(os.environ.get("WORLD_SIZE", "1")) == 1:
         expected = api.forecast(config, dataset, own)
-        config = config.model_copy(
-            update={"plan": [*config.plan, foreseen(expected, config, dataset)]}
-        )
+        config = config.model_copy(update={"plan": [*config.plan, foreseen(expected)]})
     show_plan(config, dataset)
     if dry_run:
         api.check(config, own)
@@ -128,17 +126,10 @@ def train(
     finish(done, json)
 
 
-def foreseen(expected: dict[str, float], config: Any, dataset: Any) -> str:
-    """The forecast as a reason of the plan."""
-    from ganforge import api
-
-    speed, minutes = expected["images_per_s"], api.with_budget(config).minutes
-    passes = (
-        ""
-        if minutes is None
-        else f", each seen about {speed * minutes * 60 / len(dataset):.1f} times"
-    )
-    return f"expected: {speed:,.0f} images/s{passes}; {expected['memory_mib']:,.0f} MiB (some turns were tried)"
+def foreseen(expected: dict[str, float]) -> str:
+    """The forecast as a line of the plan."""
+    speed, memory = expected["images_per_s"], expected["memory_mib"]
+    return f"expected: {speed:,.0f} images/s and {memory:,.0f} MiB, by some turns that were tried"
 
 
 def kept_to(expected: float, records: list[dict[str, Any]]) -> None:
