@@ -111,6 +111,9 @@ def measured(results: list[dict[str, Any]], minutes: float) -> list[str]:
     lines += c.markdown(found, results, DATA, c.differences(results)).rstrip("\n").split("\n")
     if missing:
         lines += ["", f"Still open: {', '.join(missing)}."]
+    fewer = [r["variant"] for r in found if r["seeds"] < SEEDS]
+    if fewer:
+        lines += ["", f"Of {SEEDS} seeds one is still open: {', '.join(fewer)}."]
     lines += ["", *facts(found, results), "", *on_the_way(found, results, minutes)]
     pictures = [p for r in found if (p := _picture(r, results)) is not None]
     if pictures:
