@@ -2,7 +2,7 @@
 
     ganforge train --recipe infogan --width 24 --batch-size 32 --lr 1e-3 --set lr.G=2e-3 \\
         --set d_norm=none --images 120000 --run shots/codes
-    ganforge train --minutes 3 --run shots/garments
+    ganforge train --images 120000 --run shots/garments
     ganforge train --recipe denoise --images 10000 --set warmup=5000 --run shots/denoise
     ganforge train drums --recipe wavegan --set rate=8000 --set samples=4096 --set slices=no \\
         --width 8 --batch-size 16 --lr 5e-4 --minutes 25 --run shots/drums
@@ -85,7 +85,7 @@ def take(browser: Browser, home: str, picture: Path, out: Path, sounds: bool) ->
         page.locator(".board li").first.wait_for()
         page.locator(".pad img").wait_for()
         page.get_by_role("button", name="Play the sound of seed 3").focus()
-        shot(page, out, "sound", 64)
+        shot(page, out, "sound")
 
     page.goto(f"{home}/lab")
     page.locator("canvas").first.wait_for()
