@@ -97,15 +97,15 @@ def classes_of(x: Tensor) -> Tensor:
 
 
 def paired(generator: Any, data: Any) -> dict[str, Any]:
-    from ganforge.judging.fidelity import judging_maps, measures
+    from ganforge.judging.fidelity import judging_distances, measures
     from ganforge.spec import Ask
 
-    maps, _, _ = judging_maps(False)
+    distances, _, _ = judging_distances(data.shape)
     parts, made, real, source = [], [], [], []
     for b in batches(data):
         x = generator.make(Ask(source=b.source))
-        parts.append(measures(x, b.real, maps=maps))
-        parts[-1] |= {f"untouched {k}": v for k, v in measures(b.source, b.real, maps=maps).items()}
+        parts.append(measures(x, b.real, distances=distances))
+        parts[-1] |= {f"untouched {k}": v for k, v in measures(b.source, b.real, distances=distances).items()}
         made.append(x), real.append(b.real), source.append(b.source)
     keys = ("l1", "ssim", "psnr", "perceptual")
     keys += tuple(f"untouched {k}" for k in keys)

@@ -7,8 +7,7 @@ import torch
 
 from ganforge import draws
 from ganforge.data.degrade import degradation
-from ganforge.judging.fidelity import baselines, fidelity, judging_maps, measures
-from ganforge.objectives.terms import perceptual
+from ganforge.judging.fidelity import baselines, fidelity, judging_distances, measures
 from ganforge.spec import Batch
 
 
@@ -48,15 +47,17 @@ def test_the_crop_and_the_hole_are_where_they_are_said_to_be():
 
 
 def test_the_perceptual_distance_orders_damage():
-    maps, name, warned = judging_maps(trained_on_lite=True)
+    looks, through, warned = judging_distances((1, 64, 64), ["perceptual"])
     x = smooth(4, side=64)
     distances = []
     for text in ("noise:2", "noise:10", "noise:40"):
         with draws.keyed(0, "d", torch.arange(4)):
-            distances.append(measures(degradation(text)(x), x, maps=maps)["perceptual"].mean())
+            found = measures(degradation(text)(x), x, distances=looks)
+            distances.append(found["perceptual"].mean())
     assert distances[0] < distances[1] < distances[2]
-    assert perceptual(maps(x), maps(x)).max().item() == pytest.approx(0, abs=1e-5)
-    assert bool(warned) == ("lite0" in name)
+    assert looks["perceptual"](x, x).max().item() == pytest.approx(0, abs=1e-5)
+    assert bool(warned) == ("lite0" in through["perceptual"])
+    assert judging_distances((2,)) == ({}, {}, [])
 
 
 @pytest.mark.parametrize(

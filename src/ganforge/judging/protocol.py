@@ -207,14 +207,13 @@ def _faithful(
     damage = getattr(data, "degradation", None)
     factor = fakes.shape[1] // data.source_shape[1]  # type: ignore[index]
     crop = factor if factor > 1 else 0
-    maps, name, warned = None, None, []
-    if fakes.shape[0] in (1, 3):
-        maps, name, warned = f.judging_maps("perceptual" in generator.config.get("terms", {}))
+    trained_on = generator.config.get("terms") or {}
+    distances, through, warned = f.judging_distances(tuple(fakes.shape), trained_on)
     masked = damage is not None and damage.masks
     n = min(len(fakes), len(judge.reals))
 
     def measured(make: Callable[[Tensor], Tensor]) -> tuple[dict[str, m.Value], Tensor]:
-        return f.fidelity(make, judge.reals.batch, n, crop=crop, masked=masked, maps=maps)
+        return f.fidelity(make, judge.reals.batch, n, crop=crop, masked=masked, distances=distances)
 
     values, _ = measured(lambda s: generator.make(Ask(source=s)))
     beside: dict[str, dict[str, float]] = {}
@@ -232,10 +231,21 @@ def _faithful(
         "baselines": beside,
         "warnings": warned,
         "protocol": {
-            "crop": crop, "n": n, "size": list(fakes.shape[1:]), "levels": 256, "perceptual": name,
+            "crop": crop, "n": n, "size": list(fakes.shape[1:]), "levels": 256, **through,
             "luma": "Rec. 601, full range", "ssim": "Gaussian window of 11, sigma 1.5",
         },
     }  # fmt: skip
+
+
+def beside(score: Mapping[str, Any]) -> tuple[list[str], dict[str, list[float | None]]]:
+    """Of a score of restored samples: the metrics that simple means have too, and their values by
+    who reached them, this run first. Empty for other scores."""
+    simple = score.get("baselines") or {}
+    known = [k for k in score["metrics"] if any(k in values for values in simple.values())]
+    if not known:
+        return [], {}
+    ours = {"this run": {k: v["value"] for k, v in score["metrics"].items()}}
+    return known, {who: [row.get(k) for k in known] for who, row in (ours | simple).items()}
 
 
 def make_features(

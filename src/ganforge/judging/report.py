@@ -18,7 +18,7 @@ from ganforge.config import arguments, load
 from ganforge.judging.charts import Curve, chart, short
 from ganforge.judging.health import diagnose
 from ganforge.judging.page import embedded, facts, film, page, section, settings, table
-from ganforge.judging.protocol import comparable
+from ganforge.judging.protocol import beside, comparable
 from ganforge.run import Run, write_whole
 
 FRAMES = 12
@@ -49,6 +49,14 @@ MEANING = {
     "coverage": "share of real samples with a generated one nearby; higher is better",
     "memorisation": "share of samples nearer to training than to held-out data; 0.5 is none",
     "copies": "share of samples that copy a training sample",
+    "psnr": "decibels, to the true picture; higher is better",
+    "psnr_y": "the same of the luma alone",
+    "psnr_hole": "the same within holes",
+    "ssim": "structural similarity to the true picture; 1 is equal",
+    "ssim_y": "the same of the luma alone",
+    "l1": "mean distance to the true picture, in levels of 255",
+    "perceptual": "distance to the true picture as a network sees it; lower is better",
+    "lpips": "the same, as it is published, through VGG16",
 }
 
 
@@ -334,10 +342,18 @@ def score_table(score: Mapping[str, Any]) -> str:
     return (
         f"<h3>{head}</h3>"
         + table(["metric", "value", "95 % of draws", "real data reach"], rows)
+        + _beside(score)
         + f"{said}<details><summary>The whole protocol</summary>"
         + table(["", ""], settings(details), numbers=False)
         + "</details>"
     )
+
+
+def _beside(score: Mapping[str, Any]) -> str:
+    """What simple means reach on the same damage, where it is known."""
+    known, rows = beside(score)
+    cells = [(escape(who), *map(_number, values)) for who, values in rows.items()]
+    return table(["beside simple means", *(escape(k.replace("_", " ")) for k in known)], cells)
 
 
 def _differences(scores: Sequence[Mapping[str, Any]]) -> str:

@@ -252,10 +252,31 @@ class Perceptual(Fidelity):
         return perceptual(net(fake), theirs).mean()
 
 
+class LearnedPerceptual(Fidelity):
+    """LPIPS through VGG16 (Zhang et al. 2018, arXiv 1801.03924), where torchvision's weights of
+    it are on this disk. Grey or colour pictures, sides of 16 or more."""
+
+    name = "lpips"
+
+    def __init__(self, weight: float) -> None:
+        super().__init__(weight)
+        self.network: list[nn.Module] = []  # in a list: it is nobody's state
+
+    def distance(self, fake: Tensor, real: Tensor) -> Tensor:
+        from ganforge.families.vgg import LPIPS
+
+        if not self.network:
+            self.network.append(LPIPS())
+        return self.network[0].to(fake.device)(fake, real).mean()
+
+
 TERMS: dict[str, type[Term]] = {
     t.name: t
-    for t in (R1, R2, GP, DataGP, LeCam, PullingAway, Orthogonal, L1, Charbonnier, Perceptual)
-}
+    for t in (
+        R1, R2, GP, DataGP, LeCam, PullingAway, Orthogonal,
+        L1, Charbonnier, Perceptual, LearnedPerceptual,
+    )
+}  # fmt: skip
 
 
 def term(name: str, weight: float = 1.0) -> Term:
