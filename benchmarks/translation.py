@@ -105,7 +105,9 @@ def paired(generator: Any, data: Any) -> dict[str, Any]:
     for b in batches(data):
         x = generator.make(Ask(source=b.source))
         parts.append(measures(x, b.real, distances=distances))
-        parts[-1] |= {f"untouched {k}": v for k, v in measures(b.source, b.real, distances=distances).items()}
+        parts[-1] |= {
+            f"untouched {k}": v for k, v in measures(b.source, b.real, distances=distances).items()
+        }
         made.append(x), real.append(b.real), source.append(b.source)
     keys = ("l1", "ssim", "psnr", "perceptual")
     keys += tuple(f"untouched {k}" for k in keys)

@@ -4,7 +4,6 @@ weights (528 MB) are used where torchvision has put them; nobody downloads them 
 
 from __future__ import annotations
 
-import importlib.util
 import pickle
 from pathlib import Path
 
@@ -41,7 +40,8 @@ class LPIPS(nn.Module):
         from torchvision.models import vgg16
 
         with torch.device("meta"):
-            self.layers = vgg16(weights=None).features[: AFTER[-1] + 1]
+            layers = list(vgg16(weights=None).features.children())
+            self.layers = nn.Sequential(*layers[: AFTER[-1] + 1])
         self.layers.load_state_dict(_network(), strict=False, assign=True)
         for i, weight in enumerate(_linear()):
             self.register_buffer(f"linear{i}", weight)
@@ -101,9 +101,8 @@ def _network() -> dict[str, Tensor]:
 def _linear() -> list[Tensor]:
     """(1, C, 1, 1) each: how much each channel counts, as people's judgements taught; torchmetrics
     brings them along."""
-    spec = importlib.util.find_spec("torchmetrics")
-    assert spec is not None and spec.submodule_search_locations
-    inside = "functional/image/lpips_models/vgg.pth"
-    path = Path(spec.submodule_search_locations[0], inside)
+    import torchmetrics
+
+    path = Path(str(torchmetrics.__file__)).parent / "functional/image/lpips_models/vgg.pth"
     state = torch.load(path, map_location="cpu", weights_only=True)
     return [state[f"lin{i}.model.1.weight"] for i in range(len(AFTER))]
