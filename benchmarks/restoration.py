@@ -1,7 +1,8 @@
-"""Restoration: L1 alone, the GAN, the GAN with a perceptual term, and what simple means reach, on held-out pictures.
+"""Restoration: L1 alone, the GAN, and what simple means reach, on held-out pictures.
 
     python benchmarks/restoration.py --emoji emoji32/google    # what is missing, then the table
     python benchmarks/restoration.py --table                   # only docs/restoration-table.md
+    python benchmarks/restoration.py --emoji emoji32/google --keep kept --pictures   # and the pictures
 
 `emoji32/google` is made by `examples/emoji.py ... --size 32 --test 0.4`. All networks of a row
 see as many pictures; the GANs' first half has no D. Each finished (task, data, seed) is a
@@ -18,63 +19,73 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "restoration"
 PAGE = ROOT / "docs" / "restoration-table.md"
-CODE = ("data/degrade.py", "objectives/gan.py", "objectives/regression.py", "objectives/terms.py",
-        "families/unet.py", "families/srresnet.py", "families/patch.py", "judging/fidelity.py",
-        "recipes/_restoring.py", "recipes/{task}.py")  # fmt: skip
-TASKS = ("denoise", "upscale", "inpaint", "demosaic", "colorize")
-IMAGES = 10_000
-L1 = {"objective": "regression", "terms": {"l1": 50.0}, "warmup": 0}
-GAN = {"warmup": IMAGES // 2}
-KINDS = {
-    "l1": L1,
-    "gan": GAN,
-    "gan+perceptual": GAN | {"terms": {"l1": 50.0, "perceptual": 5.0}},
+PICTURES = ROOT / "docs" / "pictures"
+CODE = ("data/degrade.py", "objectives/{objective}.py", "objectives/regression.py", "objectives/terms.py",
+        "families/{family}.py", "families/patch.py", "judging/fidelity.py",
+        "recipes/_restoring.py", "recipes/{recipe}.py")  # fmt: skip
+TASKS: dict[str, dict[str, Any]] = {
+    "denoise": {},
+    "upscale": {},
+    "upscale-4": {"degrade": "down:4"},
+    "inpaint": {},
+    "demosaic": {},
+    "colorize": {},
 }
-"""The perceptual term looks through EfficientNet-Lite0; distances are judged by another network."""
-LABELS = {"l1": "L1", "gan": "GAN", "gan+perceptual": "GAN with a perceptual term"}
+"""By name the settings of the recipe that its name begins with."""
+L1 = {"objective": "regression", "terms": {"l1": 50.0}, "warmup": 0}
+LABELS = {"l1": "L1", "gan": "GAN"}
 DATA = ("fashion-mnist-mini", "emoji")
 SHOWN = ("psnr", "ssim", "perceptual", "frechet")
 
 
+def images(task: str) -> int:
+    """How many pictures each network of a row sees: enlarging computes on small ones."""
+    return 40_000 if task.startswith("upscale") else 12_000
+
+
+def recipe_of(task: str) -> str:
+    return task.partition("-")[0]
+
+
 def code_hash(task: str) -> str:
     """Of what a result depends on."""
-    digest = hashlib.sha256(str(IMAGES).encode())
+    from ganforge import recipes
+
+    made = recipes.recipe(recipe_of(task))
+    about = {"recipe": made.name, "objective": made.objective, "family": made.family}
+    digest = hashlib.sha256(json.dumps([TASKS[task], images(task)]).encode())
     for name in CODE:
-        digest.update((ROOT / "src" / "ganforge" / name.format(task=task)).read_bytes())
+        digest.update((ROOT / "src" / "ganforge" / name.format(**about)).read_bytes())
     return digest.hexdigest()[:12]
 
 
-def run(task: str, data: str, name: str, seed: int, keep: Path | None, kinds: list[str]) -> None:
+def run(task: str, data: str, name: str, seed: int, keep: Path | None) -> None:
     import ganforge
-    from ganforge.api import held_out_of
-    from ganforge.config import load
-    from ganforge.data import open_source
     from ganforge.judging.protocol import Reference, score
 
-    path, mark = RESULTS / f"{task}-{name}-{seed}.json", code_hash(task)
-    found: dict = {"task": task, "data": name, "seed": seed, "images": IMAGES, "code": mark}
+    path, mark, count = RESULTS / f"{task}-{name}-{seed}.json", code_hash(task), images(task)
+    found: dict = {"task": task, "data": name, "seed": seed, "images": count, "code": mark}
     if path.exists():
         kept = json.loads(path.read_text())
         found = kept if kept["code"] == mark else found
     features = "classifier" if "fashion" in data else "lite2@64"
-    for kind in kinds:
+    for kind, settings in (("l1", L1), ("gan", {"warmup": count // 2})):
         if kind in found:
             continue
-        settings = KINDS[kind]
-        folder = (
-            Path(tempfile.mkdtemp()) / "run" if keep is None else keep / f"{task}-{name}-{kind}"
-        )
+        place = Path(tempfile.mkdtemp()) if keep is None else keep
+        folder = place / f"{task}-{name}-{kind}"
         if folder.exists():
             shutil.rmtree(folder)
-        made = ganforge.train(data, task, folder, settings=settings, images=IMAGES, seed=seed)
-        config = load(made.config)
-        dataset = open_source(config.data, **config.data_options)
-        held_out = held_out_of(config, dataset)
-        assert held_out is not None
+        chosen = TASKS[task] | settings
+        made = ganforge.train(
+            data, recipe_of(task), folder, settings=chosen, images=count, seed=seed
+        )
+        held_out, dataset = splits(made.config)
         scored = score(
             ganforge.load(folder), Reference(held_out, dataset), features=features, n=1300
         )
@@ -82,10 +93,57 @@ def run(task: str, data: str, name: str, seed: int, keep: Path | None, kinds: li
         found["baselines"] = scored["baselines"]
         found["protocol"] = {k: scored["protocol"][k] for k in ("fidelity", "n_real", "n_fake")}
         found["protocol"]["features"] = features
-        found["degrade"] = config.data_options["degrade"]
+        found["degrade"] = made.config["data_options"]["degrade"]
         RESULTS.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(found, indent=1) + "\n")
         print(task, name, kind, found[kind]["psnr"], file=sys.stderr, flush=True)
+
+
+def splits(plain: Any) -> tuple[Any, Any]:
+    """A run's held-out and training pictures, each with its damage."""
+    from ganforge.api import held_out_of
+    from ganforge.config import load
+    from ganforge.data import open_source
+
+    config = load(plain)
+    dataset = open_source(config.data, **config.data_options)
+    held_out = held_out_of(config, dataset)
+    assert held_out is not None
+    return held_out, dataset
+
+
+def draw(keep: Path, columns: int = 10) -> None:
+    """Held-out pictures damaged, restored by both and true, of the runs that were kept."""
+    import numpy as np
+    import torch
+    from torch.nn import functional as F
+
+    import ganforge
+    from ganforge.gallery import Block, sheet
+    from ganforge.run import Run
+    from ganforge.spec import Ask
+
+    for name, file in zip(DATA, ("restoration.png", "restoration-emoji.png"), strict=True):
+        blocks = []
+        for task in TASKS:
+            folders = [keep / f"{task}-{name}-{kind}" for kind in LABELS]
+            if not all(f.exists() for f in folders):
+                continue
+            held_out, _ = splits(Run.open(folders[0]).config)
+            rows = np.linspace(0, len(held_out) - 1, columns).round().astype(int)
+            b = held_out.batch(rows)
+            damaged = b.source[:, : b.real.shape[1]]
+            if b.source.shape[1] == b.real.shape[1] + 1:  # the last channel says where holes are
+                damaged = torch.where(b.source[:, -1:] > 0, torch.zeros(()), damaged)
+            damaged = F.interpolate(damaged, b.real.shape[2:]).expand_as(b.real)
+            made = [ganforge.load(f).make(Ask(source=b.source)) for f in folders]
+            said = ["damaged", *LABELS.values(), "true"]
+            x = torch.cat([damaged, *made, b.real])
+            blocks.append(Block(x, said, [""] * columns, title=task))
+        if blocks:
+            sheet(blocks).quantize(128 if name == "emoji" else 32).save(
+                PICTURES / file, optimize=True
+            )
 
 
 def page() -> str:
@@ -96,12 +154,10 @@ def page() -> str:
         "",
         "Made by `python benchmarks/restoration.py --emoji emoji32/google` (the folder as [restoration.md](restoration.md)",
         "makes it); not edited by hand. Held-out",
-        f"pictures; networks of width 32 after {IMAGES:,} pictures, a few minutes of one core. PSNR and SSIM",
+        f"pictures; networks of width 32 after {images('denoise'):,} pictures, {images('upscale'):,} where they enlarge: some minutes of one core. PSNR and SSIM",
         "of all channels; less is better of the perceptual distance (EfficientNet-Lite2's maps) and of the",
         "Frechet distance (Fashion-MNIST: a classifier's features; emoji: EfficientNet-Lite2's at 64 pixels). The marks:",
-        "L1 beats the best simple means by 1 dB; the GAN beats L1 on both distances. *Perceptual*: with",
-        "`--add perceptual=5`, a term that looks through EfficientNet-Lite0, so the distance's own network",
-        "was never trained on, but is of its kin.",
+        "L1 beats the best simple means by 1 dB; the GAN, whose first half is by L1 alone, beats L1 on both distances.",
     ]
     there = {p.stem for p in RESULTS.glob("*.json")}
     missing = [f"{t} of {d}" for t in TASKS for d in DATA
@@ -120,10 +176,10 @@ def page() -> str:
         lines += [
             "", f"## {r['task']} of {r['data']}, `degrade={r['degrade']}`, seed {r['seed']}", "",
             f"L1 is {gain:+.1f} dB from the best simple means ({'met' if gain >= 1 else 'missed'})"
-            + "".join(f"; {LABELS[k]} {_nearer(r[k], r['l1'])}" for k in KINDS if k in r and k != "l1") + ".",
+            + "".join(f"; {LABELS[k]} {_nearer(r[k], r['l1'])}" for k in ("gan",) if k in r) + ".",
             "", "| " + " | ".join(head) + " |", "| --- | --- | --- | --- | --- |",
         ]  # fmt: skip
-        rows = {**r["baselines"], **{f"**{LABELS[k]}**": r[k] for k in KINDS if k in r}}
+        rows = {**r["baselines"], **{f"**{LABELS[k]}**": r[k] for k in LABELS if k in r}}
         for label, values in rows.items():
             cells = [_short(values.get(k)) for k in SHOWN]
             lines.append(f"| {label} | " + " | ".join(cells) + " |")
@@ -145,20 +201,23 @@ def _short(value: float | None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("tasks", nargs="*", default=TASKS)
+    parser.add_argument("tasks", nargs="*", default=list(TASKS))
     parser.add_argument("--emoji", help="a folder made by examples/emoji.py")
     parser.add_argument("--emoji-only", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--keep", type=Path, help="where to keep the runs")
+    parser.add_argument("--pictures", action="store_true", help="draw the runs that were kept")
     parser.add_argument("--table", action="store_true")
     args = parser.parse_args()
-    if not args.table:
-        for task in args.tasks:
-            if task != "colorize" and not args.emoji_only:
-                run(task, DATA[0], DATA[0], args.seed, args.keep, args.kinds)
-            if args.emoji:
-                run(task, args.emoji, DATA[1], args.seed, args.keep, args.kinds)
+    if args.pictures and args.keep is None:
+        parser.error("--pictures draws the runs of --keep FOLDER; say which folder")
+    for task in [] if args.table else args.tasks:
+        if task != "colorize" and not args.emoji_only:
+            run(task, DATA[0], DATA[0], args.seed, args.keep)
+        if args.emoji:
+            run(task, args.emoji, DATA[1], args.seed, args.keep)
+    if args.pictures:
+        draw(args.keep)
     PAGE.write_text(page())
 
 

@@ -2,6 +2,7 @@
 
     python benchmarks/translation.py --edges edges2garments --emoji emoji     # then the table
     python benchmarks/translation.py --table              # only docs/translation-table.md
+    python benchmarks/translation.py ... --keep kept --pictures      # and the pictures of docs/translation.md
 
 `edges2garments` is made by `examples/edges.py fashion-mnist-mini edges2garments`, `emoji/twitter`
 and `emoji/google` by `examples/emoji.py ... --size 64 --test 0.4`; sneakers and ankle boots are
@@ -18,6 +19,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,9 @@ from torch import Tensor
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "translation"
 PAGE = ROOT / "docs" / "translation-table.md"
+PICTURES = ROOT / "docs" / "pictures"
 CODE = ("objectives/gan.py", "objectives/regression.py", "objectives/cyclegan.py",
-        "objectives/cut.py", "families/unet.py", "families/johnson.py", "families/patch.py",
+        "objectives/cut.py", "objectives/terms.py", "families/unet.py", "families/johnson.py", "families/patch.py",
         "recipes/pix2pix.py", "recipes/cyclegan.py", "recipes/cut.py",
         "judging/fidelity.py")  # fmt: skip
 DATA = "fashion-mnist"
@@ -37,9 +40,9 @@ L1 = {"objective": "regression", "pairs": False}
 JOBS: dict[str, dict[str, Any]] = {
     "edges-l1": {"recipe": "pix2pix", "images": 24_000, "settings": L1 | {"width": 32}},
     "edges-pix2pix": {"recipe": "pix2pix", "images": 24_000, "settings": {"width": 32}},
-    "shoes-cyclegan": {"recipe": "cyclegan", "images": 12_000, "settings": {"width": 24, "depth": 3}},
-    "shoes-cut": {"recipe": "cut", "images": 16_000, "settings": {"width": 24, "depth": 3}},
-    "emoji-pix2pix": {"recipe": "pix2pix", "images": 16_000, "settings": {"width": 32}},
+    "shoes-cyclegan": {"recipe": "cyclegan", "images": 12_000, "settings": {"width": 24, "depth": 3, "identity": 15.0}},
+    "shoes-cut": {"recipe": "cut", "images": 12_000, "settings": {"width": 24, "depth": 3, "terms": {"source": 8.0}}},
+    "emoji-pix2pix": {"recipe": "pix2pix", "images": 48_000, "settings": {"width": 32}},
     "emoji-cut": {"recipe": "cut", "images": 8_000, "settings": {"width": 24, "depth": 3}},
 }  # fmt: skip
 
@@ -54,8 +57,6 @@ def code_hash(job: str) -> str:
 
 def run(job: str, data: str, inputs: str, keep: Path | None) -> None:
     import ganforge
-    from ganforge.api import held_out_of
-    from ganforge.config import load
 
     path, mark = RESULTS / f"{job}.json", code_hash(job)
     if path.exists() and json.loads(path.read_text())["code"] == mark:
@@ -66,17 +67,55 @@ def run(job: str, data: str, inputs: str, keep: Path | None) -> None:
         shutil.rmtree(folder)
     made = ganforge.train(data, what["recipe"], folder, settings=what["settings"],
                           images=what["images"], inputs=inputs)  # fmt: skip
-    config = load(made.config)
-    # Those that were trained unpaired are judged by pairs too, where there are any.
-    pairs = config.data_options | {"paired": not job.startswith("shoes")}
-    held_out = held_out_of(config.model_copy(update={"data_options": pairs}), None)  # type: ignore[arg-type]
-    assert held_out is not None
+    held_out = pairs_of(job, made.config)
     found = MEASURES[job.partition("-")[0]](ganforge.load(folder), held_out)
     seconds = made.records()[-1]["seconds"]
     found |= {"job": job, **what, "seconds": round(seconds), "code": mark}
     RESULTS.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found), file=sys.stderr, flush=True)
+
+
+def pairs_of(job: str, plain: Any) -> Any:
+    """The held-out samples of a job's run: those that were trained unpaired are judged by pairs
+    too, where there are any."""
+    from ganforge.api import held_out_of
+    from ganforge.config import load
+
+    config = load(plain)
+    pairs = config.data_options | {"paired": not job.startswith("shoes")}
+    held_out = held_out_of(config.model_copy(update={"data_options": pairs}), None)  # type: ignore[arg-type]
+    assert held_out is not None
+    return held_out
+
+
+def draw(keep: Path, columns: int = 10) -> None:
+    """Held-out samples, what the jobs that were kept make of them, and the truth."""
+    import ganforge
+    from ganforge.gallery import Block, sheet
+    from ganforge.run import Run
+    from ganforge.spec import Ask
+
+    for kind in MEASURES:
+        jobs = [j for j in JOBS if j.startswith(kind) and (keep / j).exists()]
+        if not jobs:
+            continue
+        held_out = pairs_of(jobs[0], Run.open(keep / jobs[0]).config)
+        b = held_out.batch(np.linspace(0, len(held_out) - 1, columns).round().astype(int))
+        made = {j: ganforge.load(keep / j) for j in jobs}
+        rows = {"source": b.source}
+        rows |= {j.partition("-")[2]: g.make(Ask(source=b.source)) for j, g in made.items()}
+        if kind != "shoes":
+            rows["true"] = b.real
+        blocks = [Block(torch.cat(list(rows.values())), list(rows), [""] * columns)]
+        for g in made.values():
+            if "F" in g.nets:
+                with torch.no_grad():
+                    back = g.nets["F"](b.real)
+                said = ["source", "back"]
+                blocks.append(Block(torch.cat([b.real, back]), said, [""] * columns))
+        colours = 128 if b.real.shape[1] == 3 else 32
+        sheet(blocks).quantize(colours).save(PICTURES / f"{kind}.png", optimize=True)
 
 
 # -- what is measured -----------------------------------------------------------------------
@@ -96,13 +135,15 @@ def classes_of(x: Tensor) -> Tensor:
     return f.probabilities(f(x)).argmax(1)
 
 
-def paired(generator: Any, data: Any) -> dict[str, Any]:
+def paired(generator: Any, data: Any, n: int = 1000) -> dict[str, Any]:
+    from ganforge.judging.features import features
     from ganforge.judging.fidelity import judging_distances, measures
+    from ganforge.judging.metrics import frechet
     from ganforge.spec import Ask
 
     distances, _, _ = judging_distances(data.shape)
     parts, made, real, source = [], [], [], []
-    for b in batches(data):
+    for b in batches(data, n):
         x = generator.make(Ask(source=b.source))
         parts.append(measures(x, b.real, distances=distances))
         parts[-1] |= {
@@ -115,6 +156,11 @@ def paired(generator: Any, data: Any) -> dict[str, Any]:
     if data.shape == (1, 28, 28):
         kept = (classes_of(torch.cat(made)) == classes_of(torch.cat(real))).float().mean()
         found["class kept"] = round(kept.item(), 4)
+    else:
+        f = features("lite2@64", data.shape)
+        to = f(torch.cat(real))
+        for name, parts in (("frechet", made), ("untouched frechet", source)):
+            found[name] = round(frechet(f(torch.cat(parts)), to).value, 1)
     return found
 
 
@@ -143,7 +189,7 @@ def shoes(generator: Any, data: Any) -> dict[str, Any]:
 MEASURES: dict[str, Callable[[Any, Any], dict[str, Any]]] = {
     "edges": paired,
     "shoes": shoes,
-    "emoji": paired,
+    "emoji": partial(paired, n=2000),  # as many as there are: a Frechet distance wants over 1,280
 }
 
 
@@ -169,7 +215,9 @@ def page() -> str:
         lines += ["", f"Still open: {', '.join(missing)}."]
     for path in sorted(RESULTS.glob("*.json")):
         r = json.loads(path.read_text())
-        given = " ".join(f"--set {k}={v}".lower() for k, v in r["settings"].items())
+        terms = r["settings"].get("terms", {})
+        given = [f"--set {k}={v}".lower() for k, v in r["settings"].items() if k != "terms"]
+        given = " ".join([*given, *(f"--add {k}={v:g}" for k, v in terms.items())])
         lines += [
             "",
             f"## {r['job']}: `{r['recipe']} {given}`",
@@ -189,8 +237,11 @@ def main() -> None:
     parser.add_argument("--edges", help="a folder made by examples/edges.py")
     parser.add_argument("--emoji", help="a folder with twitter and google in it")
     parser.add_argument("--keep", type=Path, help="where to keep the runs")
+    parser.add_argument("--pictures", action="store_true", help="draw the runs that were kept")
     parser.add_argument("--table", action="store_true")
     args = parser.parse_args()
+    if args.pictures and args.keep is None:
+        parser.error("--pictures draws the runs of --keep FOLDER; say which folder")
     for job in [] if args.table else args.jobs:
         kind = job.partition("-")[0]
         if kind == "shoes":
@@ -199,6 +250,8 @@ def main() -> None:
             run(job, f"{args.edges}/pictures", f"{args.edges}/edges", args.keep)
         elif kind == "emoji" and args.emoji:
             run(job, f"{args.emoji}/google", f"{args.emoji}/twitter", args.keep)
+    if args.pictures:
+        draw(args.keep)
     PAGE.write_text(page())
 
 

@@ -18,7 +18,7 @@ from ganforge.objectives import OBJECTIVES, make_objective, term
 from ganforge.objectives.check import check_objective, random_batch
 from ganforge.objectives.latent import Latent
 from ganforge.objectives.objective import Objective, Player, Terms, TwoPlayer
-from ganforge.objectives.terms import TERMS, Fidelity
+from ganforge.objectives.terms import TERMS, Fidelity, NearSource
 from ganforge.spec import Ask, Batch, Spec
 
 SHAPES = {"vector": (2,), "sound": (1, 64), "grey": (1, 8, 8), "colour": (3, 9, 12)}
@@ -115,7 +115,7 @@ def test_every_term_joins_every_game_or_says_why_not(
                 check_objective(game, net, Spec((1, 16, 16), source=(1, 16, 16)), batch_size=4)
         return
     game.add(term(extra, 0.1))
-    fidelity = issubclass(TERMS[extra], Fidelity)
+    fidelity = issubclass(TERMS[extra], Fidelity | NearSource)
     if name in FROM_SOURCES:
         game.add(term("l1", 0.1)) if extra != "l1" else None
         net = family("johnson", width=4, depth=2)

@@ -247,6 +247,17 @@ def test_l1_is_for_pairs() -> None:
         term("l1", 1.0)(game_of(), nets, Batch(real))
 
 
+def test_the_source_term_keeps_what_is_made_near_its_source() -> None:
+    nets = nn.ModuleDict({"G": nn.Linear(3, 3), "D": Linear(torch.ones(3))})
+    source, real = torch.randn(N, 3), torch.randn(N, 3)
+    wanted = (nets["G"](source) - source).abs().mean()
+    got = term("source", 2.0)(game_of(), nets, Batch(real, source=source))
+    assert got.item() == pytest.approx(2 * wanted.item(), rel=1e-5)
+    for b in (Batch(real), Batch(real, source=torch.randn(N, 2))):
+        with pytest.raises(UserError, match="same shape"):
+            term("source", 1.0)(game_of(), nets, b)
+
+
 def test_terms_share_what_the_loss_has_computed() -> None:
     """R1, R2, LeCam and the loss together run D once on reals and once on forgeries."""
 

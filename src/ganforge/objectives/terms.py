@@ -252,6 +252,22 @@ class Perceptual(Fidelity):
         return perceptual(net(fake), theirs).mean()
 
 
+class NearSource(Term):
+    """E |source - G(source)|: what is made stays near what it was made from (Shrivastava et al.
+    2016, arXiv 1612.07828, equation 4)."""
+
+    name, player, two_player = "source", "G", False
+
+    def value(self, game: Objective, nets: nn.ModuleDict, b: Batch) -> Tensor:
+        if b.source is None or b.source.shape != b.real.shape:
+            given = "none" if b.source is None else f"{tuple(b.source.shape[1:])}"
+            raise UserError(
+                f"term 'source' compares a forgery {tuple(b.real.shape[1:])} with its source, which "
+                f"has to be of the same shape, and is {given}; drop the term"
+            )
+        return (game.fake(nets, b) - b.source).abs().mean()
+
+
 class LearnedPerceptual(Fidelity):
     """LPIPS through VGG16 (Zhang et al. 2018, arXiv 1801.03924), where torchvision's weights of
     it are on this disk. Grey or colour pictures, sides of 16 or more."""
@@ -274,7 +290,7 @@ TERMS: dict[str, type[Term]] = {
     t.name: t
     for t in (
         R1, R2, GP, DataGP, LeCam, PullingAway, Orthogonal,
-        L1, Charbonnier, Perceptual, LearnedPerceptual,
+        L1, Charbonnier, Perceptual, LearnedPerceptual, NearSource,
     )
 }  # fmt: skip
 

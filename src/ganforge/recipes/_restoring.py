@@ -1,6 +1,8 @@
 """What all recipes of restoration share: first the network learns what is most likely, by L1,
-then the game makes it look real (Ledig et al. 2016, arXiv 1609.04802). A perceptual term is
-left to be added (--add perceptual=5)."""
+then the game makes it look real (Ledig et al. 2016, arXiv 1609.04802). D compares each restored
+picture with the true one that it should be (relativistic, as in ESRGAN: Wang et al. 2018, arXiv
+1809.00219), and its gradients are bounded. A perceptual term is left to be added
+(--add perceptual=5)."""
 
 from typing import Any
 

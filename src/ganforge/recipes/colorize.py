@@ -3,7 +3,7 @@ from ganforge.recipes._restoring import STAGES
 
 recipe = Recipe(
     name="colorize",
-    objective="gan",
+    objective="rpgan",
     family="srresnet",
     citation="Isola, Zhu, Zhou, Efros 2016, Image-to-Image Translation with Conditional Adversarial "
     "Networks, arXiv 1611.07004, section 4.2",

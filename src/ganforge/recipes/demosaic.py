@@ -3,10 +3,11 @@ from ganforge.recipes._restoring import STAGES
 
 recipe = Recipe(
     name="demosaic",
-    objective="gan",
+    objective="rpgan",
     family="srresnet",
     citation="Ledig et al. 2016, Photo-Realistic Single Image Super-Resolution Using a Generative "
-    "Adversarial Network, arXiv 1609.04802, with blocks in place of a small picture",
+    "Adversarial Network, arXiv 1609.04802, with blocks in place of a small picture; "
+    "relativistic as in Wang et al. 2018, arXiv 1809.00219",
     headline="What blocks of 4 x 4 hid is guessed better than by smoothing them.",
     settings={
         "degrade": "pixelate:4",

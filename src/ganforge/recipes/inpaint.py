@@ -3,7 +3,7 @@ from ganforge.recipes._restoring import STAGES
 
 recipe = Recipe(
     name="inpaint",
-    objective="gan",
+    objective="rpgan",
     family="unet",
     citation="Pathak, Krahenbuhl, Donahue, Darrell, Efros 2016, Context Encoders: Feature Learning by "
     "Inpainting, arXiv 1604.07379",

@@ -3,10 +3,10 @@ from ganforge.recipes._restoring import STAGES
 
 recipe = Recipe(
     name="upscale",
-    objective="gan",
+    objective="rpgan",
     family="srresnet",
     citation="Ledig et al. 2016, Photo-Realistic Single Image Super-Resolution Using a Generative "
-    "Adversarial Network, arXiv 1609.04802",
+    "Adversarial Network, arXiv 1609.04802; relativistic as in Wang et al. 2018, arXiv 1809.00219",
     headline="Enlarged pictures get sharper than the mean of all that they could be: PSNR is lost, "
     "likeness won.",
     settings={
