@@ -102,7 +102,7 @@ def test_warming_up_the_generator_learns_alone_and_then_the_game_begins(tmp_path
     before = ganforge.load(run.path, ema=False).nets
     run = ganforge.resume(run.path, images=800)
     last = [r for r in run.records() if "loss" in r][-1]
-    assert set(last["loss"]) == {"D/real", "D/fake", "G/adv", "G/l1"}
+    assert set(last["loss"]) == {"D/adv", "D/r1", "D/r2", "G/adv", "G/l1"}
     assert not torch.equal(
         next(before.parameters()), next(ganforge.load(run.path, ema=False).nets.parameters())
     )
