@@ -107,6 +107,7 @@ def test_a_mask_from_a_file(tmp_path, x):
         ("down:5", "2, 3 or 4"),
         ("down:2:lanczos", "kernel"),
         ("mask:hexagon", "holes are center"),
+        ("mask:hexagon:0.5", "a file has its own"),
         ("mask:center+noise:1", "nothing may follow a mask"),
         ("down:2+down:2", "once"),
         ("noise:1:2:3", "too many values"),
@@ -115,7 +116,27 @@ def test_a_mask_from_a_file(tmp_path, x):
 )
 def test_refusals(text, said):
     with pytest.raises(UserError, match=said):
-        degradation(text)
+        degradation(text).content()
+
+
+@pytest.mark.parametrize(
+    ("text", "factor", "pixel"),
+    [("down", 2, 1), ("down:2.0", 2, 1), ("pixelate", 1, 4), ("pixelate:8.0+down:3", 3, 8)],
+)
+def test_sizes_that_are_not_said_are_the_usual_ones(text, factor, pixel):
+    made = degradation(text)
+    assert (made.factor, made.pixel) == (factor, pixel)
+    assert made(torch.zeros(1, 3, 24, 24)).shape[1:] == made.shape((3, 24, 24))
+
+
+def test_a_mask_s_file_is_missed_only_where_it_is_read(tmp_path):
+    made = degradation(f"mask:{tmp_path / 'gone.png'}")
+    assert made.fills
+    assert made.shape((3, 8, 8)) == (4, 8, 8)
+    with pytest.raises(UserError, match="cannot be read"):
+        made(torch.zeros(1, 3, 8, 8))
+    with pytest.raises(UserError, match="none that can be read"):
+        made.content()
 
 
 def test_shapes_that_cannot_be_damaged():

@@ -1,5 +1,7 @@
 """Feature networks: what they are, that they are exact, and what they refuse."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch import nn
 
 from ganforge.errors import UserError
 from ganforge.judging import classifier as c
-from ganforge.judging.features import Features, features, quantised, raw
+from ganforge.judging.features import Features, default_features, features, quantised, raw
 from ganforge.judging.samples import Given, Rows
 from ganforge.judging.store import cache, in_chunks
 
@@ -323,3 +325,13 @@ def test_given_samples_may_be_numpy():
 def test_features_describe_themselves(lite):
     assert isinstance(lite, Features)
     assert set(lite.describe()) == {"name", "hash", "dim", "resize", "weights", "kid"}
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_who_trained_on_lite_is_judged_by_lite2_where_it_is(monkeypatch, installed):
+    spec = object() if installed else None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    assert default_features((3, 32, 32), "lite@64") == ("lite2" if installed else "lite")
+    assert default_features((3, 32, 32)) == default_features((1, 8, 8), "classifier") == "lite"
+    assert default_features((2, 20_000), "lite") == "logmel"
+    assert default_features((5, 8, 8), "lite") == "raw"

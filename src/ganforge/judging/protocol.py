@@ -148,7 +148,13 @@ def score(
             f"the samples are {_size(fakes.shape)}, the reference {_size(reals.shape)}; bring both "
             "to one size with --size, and to as many channels with --channels"
         )
+    config = getattr(fake, "config", None)
+    learnt = "train"
+    if isinstance(config, Mapping):
+        trained_on = trained_on or feature_network_in(config)
+        learnt = parse(str(config.get("data", ""))).split or learnt
     if not isinstance(features, Features):
+        features = features or default_features(fakes.shape, trained_on)
         features = make_features(features, real, weights=weights, device=device, say=say, seed=seed)
     judge = Judge(features, reals, trains, say)
     found, omitted = judge.measure(
@@ -162,11 +168,6 @@ def score(
             lambda: judge.spectral_convergence(fakes),
         )  # fmt: skip
     floors = judge.floors(sorted(found), len(fakes))
-    config = getattr(fake, "config", None)
-    learnt = "train"
-    if isinstance(config, Mapping):
-        trained_on = trained_on or feature_network_in(config)
-        learnt = parse(str(config.get("data", ""))).split or learnt
     faith: dict[str, Any] = {}
     if metrics is None and isinstance(fakes, Made) and getattr(reals.dataset, "paired", False):
         faith = _faithful(judge, fakes, fake, chosen, say)
@@ -208,7 +209,8 @@ def _faithful(
     factor = fakes.shape[1] // data.source_shape[1]  # type: ignore[index]
     crop = factor if factor > 1 else 0
     trained_on = generator.config.get("terms") or {}
-    distances, through, warned = f.judging_distances(tuple(fakes.shape), trained_on)
+    left = (fakes.shape[0], *(side - 2 * crop for side in fakes.shape[1:]))
+    distances, through, warned = f.judging_distances(left, trained_on)
     masked = damage is not None and damage.masks
     n = min(len(fakes), len(judge.reals))
 
