@@ -94,6 +94,81 @@ def test_holes_come_from_transparency_or_a_mask_and_the_rest_stays(runs, tmp_pat
         list(apply(Applier(generator), tmp_path / "plain.png", tmp_path / "x.png")[1])
 
 
+def test_holes_of_an_array_come_from_a_mask(runs, tmp_path):
+    x = np.random.default_rng(1).integers(0, 256, (3, 12, 14, 3), np.uint8)
+    np.save(tmp_path / "x.npy", x)
+    hole = np.zeros((12, 14), np.uint8)
+    hole[3:6, 4:9] = 255
+    Image.fromarray(hole).save(tmp_path / "m.png")
+    args = ["apply", str(runs / "hole"), str(tmp_path / "x.npy"), str(tmp_path / "y.npy")]
+    done = run(app, [*args, "--mask", str(tmp_path / "m.png"), "--uint8"])
+    assert done.exit_code == 0, done.output
+    made = np.load(tmp_path / "y.npy")
+    assert np.array_equal(made[:, hole == 0], x[:, hole == 0])
+    assert not np.array_equal(made[:, hole > 0], x[:, hole > 0])
+
+
+@pytest.mark.parametrize("name", ["colour", "colorize", "up"])
+def test_what_the_network_saw_stands_beside_it_transparent_where_it_was(runs, tmp_path, name):
+    levels = np.full((16, 20, 4), 200, np.uint8)
+    levels[..., 1] = 30
+    levels[:, :8, 3], levels[:, 8:, 3] = 0, 255
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    args = ["apply", str(runs / name), str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    assert run(app, [*args, "--beside"]).exit_code == 0
+    out = np.asarray(Image.open(tmp_path / "b.png"))
+    half = out.shape[1] // 2
+    saw, made = out[:, :half], out[:, half:]
+    edge = saw.shape[1] * 8 // 20
+    for part in (saw, made):
+        assert (part[:, : edge - 2, 3] == 0).all()
+        assert (part[:, edge + 2 :, 3] == 255).all()
+    if name == "colour":
+        assert np.array_equal(saw[..., :3], levels[..., :3])
+
+
+@pytest.mark.parametrize(("mode", "ending"), [("RGBA", "jpg"), ("LA", "jpeg"), ("LA", "bmp")])
+def test_where_nothing_is_transparent_it_is_laid_over_white(runs, tmp_path, mode, ending):
+    shape = (16, 16, len(mode))
+    levels = np.full(shape, 40, np.uint8)
+    levels[:, :8, -1] = 0
+    levels[:, 8:, -1] = 255
+    Image.fromarray(levels, mode).save(tmp_path / "a.png")
+    args = ["apply", str(runs / "colour"), str(tmp_path / "a.png"), str(tmp_path / f"b.{ending}")]
+    done = run(app, args)
+    assert done.exit_code == 0, done.output
+    out = np.asarray(Image.open(tmp_path / f"b.{ending}").convert("RGB"))
+    assert out[:, :6].min() > 240
+    assert out[:, 10:].max() < 240
+
+
+def test_what_does_not_fit_is_skipped_in_a_folder(runs, tmp_path):
+    save(tmp_path / "in" / "a.png", "RGBA")
+    save(tmp_path / "in" / "b.jpg")  # says nowhere where holes are
+    args = ["apply", str(runs / "hole"), str(tmp_path / "in"), str(tmp_path / "out"), "--json"]
+    done = run(app, args)
+    assert done.exit_code == 0, done.output
+    body = json.loads(done.stdout)
+    assert body["count"] == 1
+    assert "b.jpg" in body["skipped"][0]
+    assert "--mask FILE" in body["skipped"][0]
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "said"),
+    [
+        ("colour", ["--mask", "m.png"], "fills holes"),
+        ("hole", ["--mask", "m.png", "--damage"], "without --damage"),
+        ("colour", ["--uint8"], "goes with arrays"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(runs, tmp_path, name, flags, said):
+    source = save(tmp_path / "a.png")
+    args = ["apply", str(runs / name), str(source), str(tmp_path / "b.png"), *flags]
+    with pytest.raises(UserError, match=said):
+        run(app, args, catch_exceptions=False)
+
+
 def test_a_folder_keeps_names_and_names_what_it_skips(runs, tmp_path):
     for name in ("a.png", "sub/b.jpg", "sub/c.gif"):
         save(tmp_path / "in" / name)

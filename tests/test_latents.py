@@ -167,7 +167,7 @@ def test_the_verbs_write_pictures_and_say_what(place: Path, tmp_path: Path) -> N
     [
         (["walk", "d"], "ganforge apply"),
         (["walk", "r", "--out", "x.avi"], "unknown ending"),
-        (["directions", "r", "--method", "ica"], "choose one of sefa, pca, pictures"),
+        (["directions", "r", "--method", "ica"], "choose one of auto, sefa, pca, pictures"),
         (["directions", "r", "--out", "x.foo"], "unknown ending; use .png"),
         (["sheet", "r", "--out", "x.gif"], "unknown ending; use .png"),
         (["neighbours", "r", "--out", "x.safetensors"], "unknown ending; use .png"),
@@ -249,7 +249,9 @@ def test_directions_of_a_uniform_latent_stay_in_its_range(made, place: Path) -> 
 def test_where_no_layer_takes_the_whole_latent_pca_does(coded, place: Path) -> None:
     biggan = ganforge.load(place / "b")
     with pytest.raises(UserError, match="--method pca"):
-        latents.directions(biggan, 2)
+        latents.directions(biggan, 2, "sefa")
+    assert latents.directions(biggan, 2).method == "pca"
+    assert latents.directions(coded, 2).method == "sefa"
     assert latents.directions(biggan, 2, "pca").vectors.shape == (2, biggan.latent.width)
 
 

@@ -18,6 +18,7 @@ from ganforge.build import Own, build_game, build_trainer, own_names, pick_devic
 from ganforge.config import Config
 from ganforge.data import Dataset, open_source
 from ganforge.data.source import parse
+from ganforge.data.sourced import HALVES
 from ganforge.errors import Lost, UserError
 from ganforge.generator import Generator
 from ganforge.run import Run
@@ -384,7 +385,10 @@ def alike(config: Config) -> dict[str, Any]:
     shape = config.spec.shape
     if len(shape) != 3 or "view" in config.data_options:
         return dict(config.data_options)
-    return config.data_options | {"size": list(shape[1:]), "channels": shape[0]}
+    found = config.data_options | {"size": list(shape[1:]), "channels": shape[0]}
+    if config.spec.source is not None and found.get("inputs") not in (None, *HALVES):
+        found["source_channels"] = config.spec.source[0]
+    return found
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from ganforge.config import Config
 from ganforge.errors import UserError
 from ganforge.objectives.latent import Latent
 from ganforge.objectives.objective import Family, Objective, TwoPlayer
+from ganforge.objectives.terms import Fidelity
 from ganforge.recipes import named
 from ganforge.spec import Spec
 
@@ -78,7 +79,7 @@ def build_game(config: Config, own: Own | None = None, device: torch.device | No
         extra = term(name, weight)  # names are checked whatever they weigh
         if weight:
             objective.add(extra)
-    if config.pairs or config.warmup:
+    if config.pairs or config.warmup or not config.data_options.get("paired", True):
         _for_sources(config, objective)
     family = _family(config, own)
     with torch.random.fork_rng(devices=[]):
@@ -113,6 +114,14 @@ def _for_sources(config: Config, objective: Objective) -> None:
                 "use --set pairs=false"
             )
         objective.pairs = True
+    if not config.data_options.get("paired", True):
+        compared = [f"--add {t.name}=0" for ts in objective.terms.values() for t in ts if isinstance(t, Fidelity)]  # fmt: skip
+        compared += ["--set pairs=false"] * config.pairs
+        if compared:
+            raise UserError(
+                "paired=false gives each sample a source that it was not made from, and this game "
+                f"compares the two; use {' '.join(compared)}, or --set paired=true"
+            )
     objective.warming = config.warmup > 0
     able = [p.name for p in objective.players() if objective.moves(p)]
     objective.warming = False

@@ -120,7 +120,7 @@ class Directions:
 def directions(
     generator: Generator,
     count: int = 5,
-    method: str = "sefa",
+    method: str = "auto",
     label: str | int | None = None,
     samples: int = 1000,
 ) -> Directions:
@@ -128,7 +128,7 @@ def directions(
 
     Args:
         count: how many.
-        method: "sefa", the eigenvectors of A^T A, A being the weight of the first layer over
+        method: "auto" takes the first of these that fits: "sefa", the eigenvectors of A^T A, A being the weight of the first layer over
             the noise (Shen and Zhou 2020, arXiv 2007.06600); "pca", the principal components
             of an early layer's values over random latents, regressed back to noise (Härkönen
             et al. 2020, arXiv 2004.02546); or "pictures", those of small copies of the
@@ -143,12 +143,20 @@ def directions(
     width = need_latent(generator)
     assert generator.latent is not None
     noise = generator.latent.size
-    if method not in METHODS:
-        raise UserError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
+    if method not in ("auto", *METHODS):
+        raise UserError(f"method {method!r} is unknown; choose one of auto, {', '.join(METHODS)}")
     if not 1 <= count <= noise:
         raise UserError(f"there are 1 to {noise} directions; {count} were asked for")
-    if method == "sefa":
-        weight = first_layer(generator).weight.detach().float().cpu()[:, :noise]
+    first = first_layer(generator) if method in ("auto", "sefa") else None
+    if method == "sefa" and first is None:
+        raise UserError(
+            f"no linear layer of {generator.run.path} takes the whole latent, as SeFa needs; use "
+            "--method pca"
+        )
+    if method == "auto":
+        method = "pca" if first is None else "sefa"
+    if first is not None:
+        weight = first.weight.detach().float().cpu()[:, :noise]
         values, vectors = torch.linalg.eigh(weight.T @ weight)
         squares, found = values.flip(0).clamp(min=0), vectors.T.flip(0)[:count]
     else:
@@ -170,12 +178,9 @@ def signed(vectors: Tensor) -> Tensor:
     return vectors * largest.sign()
 
 
-def first_layer(generator: Generator) -> nn.Linear:
-    """The first linear layer whose input begins with all of the noise.
-
-    Raises:
-        UserError: there is none, as where each block gets a part of it.
-    """
+def first_layer(generator: Generator) -> nn.Linear | None:
+    """The first linear layer whose input begins with all of the noise; None where each block gets
+    a part of it."""
     ask = generator.ask(4)
     assert ask.latent is not None
     assert generator.latent is not None
@@ -184,10 +189,7 @@ def first_layer(generator: Generator) -> nn.Linear:
         same = given.dim() == 2 and given.shape[1] >= noise.shape[1]
         if isinstance(layer, nn.Linear) and same and torch.equal(given[:, : noise.shape[1]], noise):
             return layer
-    raise UserError(
-        f"no linear layer of {generator.run.path} takes the whole latent, as SeFa needs; use "
-        "--method pca"
-    )
+    return None
 
 
 def early_layer(generator: Generator) -> nn.Module:
@@ -263,8 +265,7 @@ def along(
     ask = generator.ask(1, seed, label)
     assert ask.latent is not None
     assert generator.latent is not None
-    deviation = 3**-0.5 if generator.latent.kind == "uniform" else 1.0
-    far = torch.linspace(-reach, reach, steps).view(1, -1, 1) * deviation
+    far = torch.linspace(-reach, reach, steps).view(1, -1, 1) * _deviation(generator)
     z = (ask.latent[:, None] + far * found.vectors[:, None]).flatten(0, 1)
     y = None if ask.label is None else ask.label.expand(len(z))
     return generator.make(Ask(generator.latent.within(z), y))
@@ -294,7 +295,14 @@ def moved(ask: Ask, text: str, generator: Generator) -> Tensor:
         )
     assert ask.latent is not None
     assert generator.latent is not None
-    return generator.latent.within(ask.latent + strength * found.vectors[which])
+    step = strength * _deviation(generator) * found.vectors[which]
+    return generator.latent.within(ask.latent + step)
+
+
+def _deviation(generator: Generator) -> float:
+    """Of the noise: what directions are measured in."""
+    assert generator.latent is not None
+    return 3**-0.5 if generator.latent.kind == "uniform" else 1.0
 
 
 # -- sheets ---------------------------------------------------------------------------------

@@ -53,6 +53,14 @@ def test_pairs_by_name(folders):
     assert data.paired
 
 
+@pytest.mark.parametrize("paired", [True, False])
+def test_sources_keep_the_channels_that_they_were_trained_with(folders, paired):
+    b, a = folders / "b", str(folders / "a")
+    data = open_source(b, inputs=a, paired=paired, channels=3, source_channels=1)
+    assert (data.shape[0], data.source_shape[0]) == (3, 1)
+    assert data.batch(np.arange(2)).source.shape[1] == 1
+
+
 @pytest.mark.parametrize("kind", ["hat", "shoe"])
 def test_pairs_of_one_class_are_of_that_class(tmp_path, kind):
     """Whichever comes first, and whether or not the other class has the same names."""

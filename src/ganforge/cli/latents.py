@@ -114,7 +114,9 @@ def walk(
 def directions(
     run: RunFolder,
     out: Annotated[Path | None, typer.Option(help="A picture, a row each.")] = None,
-    method: Annotated[str, typer.Option(help="sefa, pca or pictures.")] = "sefa",
+    method: Annotated[
+        str, typer.Option(help="auto, sefa, pca or pictures: what fits first.")
+    ] = "auto",
     count: Annotated[int, typer.Option(min=1)] = 5,
     reach: Annotated[float, typer.Option(help="How far, in deviations of the noise.")] = 3.0,
     seed: Annotated[int, typer.Option(help="Of the sample that is moved.")] = 0,
@@ -129,7 +131,7 @@ def directions(
     from ganforge import latents
     from ganforge.gallery import Block, sheet
 
-    path = out or run / f"directions-{method}.png"
+    path = out or run / ("directions.png" if method == "auto" else f"directions-{method}.png")
     need_picture(path)
     kept = path.with_suffix(".safetensors")
     made = opened(run, [path, kept], force, checkpoint, no_ema, recipe, "directions are looked at")
@@ -138,12 +140,12 @@ def directions(
     x = latents.along(made, found, steps=steps, reach=reach, seed=seed, label=label)
     rows = [f"{i}   {share:.0%}" for i, share in enumerate(found.shares)]
     columns = [f"{reach * (2 * i / (steps - 1) - 1):.2g}" for i in range(steps)]
-    title = f"directions by {method}: number, share of the change"
+    title = f"directions by {found.method}: number, share of the change"
     sheet([Block(x, rows, columns, title)]).save(path)
     found.save(kept)
-    body = {"out": str(path), "directions": str(kept), "method": method, "step": made.step,
+    body = {"out": str(path), "directions": str(kept), "method": found.method, "step": made.step,
             "strengths": [round(float(s), 5) for s in found.strengths]}  # fmt: skip
-    emit(body, json, lambda: f"{count} directions by {method}: {path}, {kept}")
+    emit(body, json, lambda: f"{count} directions by {found.method}: {path}, {kept}")
 
 
 @app.command(name="sheet")

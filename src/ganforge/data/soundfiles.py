@@ -21,6 +21,9 @@ RATE, SAMPLES = 16_000, 16_384
 """The default sampling rate (Hz) and length of what networks see: WaveGAN's, about a second."""
 
 LEAST, MOST = 256, 65_536
+RATES = (1_000, 1_000_000)
+"""Samples a second that a file may claim: beyond them is no sound, but a broken header."""
+
 LONGEST = 1 << 28
 """Values of a sound, over its channels, that are decoded: an hour and a half of mono at 48 kHz."""
 _SILENT = 10 ** (-60 / 20)  # a peak of -60 dB of full scale
@@ -126,9 +129,12 @@ def decode(data: bytes, rate: int, channels: int) -> tuple[np.ndarray, str, str,
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as f:
             said, was, kind = f.frames, f.samplerate, f.subtype
+            if not RATES[0] <= was <= RATES[1]:
+                raise Broken(f"it says {was:,} samples a second; save it at 8,000 to 96,000")
             # A small file can claim, and even hold, more than memory does.
-            if said * f.channels > LONGEST:
-                hours = LONGEST / f.channels / was / 3600
+            grown = f.channels * max(1.0, rate / was)
+            if said * grown > LONGEST:
+                hours = LONGEST / grown / was / 3600
                 raise Broken(
                     f"it says that it is {said / was / 3600:,.1f} h long; cut it into parts of up to {hours:.1f} h"
                 )

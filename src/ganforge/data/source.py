@@ -27,7 +27,7 @@ from ganforge.data.files import Files, Folder, Located, Tar, Zip, identity, unre
 from ganforge.data.names import DEFAULT, NAMES, locate_named
 from ganforge.data.packing import Progress, Raw, Wish, pack, pack_nameless
 from ganforge.data.picturefiles import PictureSamples
-from ganforge.data.soundfiles import is_sound, sound_samples
+from ganforge.data.soundfiles import SoundSamples, is_sound, sound_samples
 from ganforge.data.sourced import HALVES, Degraded, Halves, Unpaired, partners
 from ganforge.data.spectrogram import VIEWS, Spectrograms, statistics
 from ganforge.data.store import FORMAT, TEST, TRAIN, Store, cache_folder, cached
@@ -67,6 +67,7 @@ def open_source(
     cache: str | Path | None = None,
     progress: Progress | None = None,
     degrade: str | None = None,
+    source_channels: int | None = None,
     inputs: str | None = None,
     paired: bool = True,
     samples: int | None = None,
@@ -92,6 +93,7 @@ def open_source(
         cache: folder for packed data; default $GANFORGE_CACHE or ~/.cache/ganforge.
         progress: called with (done, of how many) while packing.
         degrade: how `Batch.source` is made of each sample; see `ganforge.data.degrade`.
+        source_channels: channels that the inputs are brought to; `channels` where None.
         inputs: where `Batch.source` comes from: "left" or "right", the other half being the
             sample; or a source, brought to the samples' size.
         paired: whether the inputs belong to the samples: by the name of their files, or
@@ -108,7 +110,7 @@ def open_source(
         asked = {
             "size": size, "channels": channels, "layout": layout, "range": range, "split": split,
             "holdout": holdout, "degrade": degrade, "inputs": inputs, "view": view,
-            "samples": samples, "rate": rate,
+            "samples": samples, "rate": rate, "source_channels": source_channels,
         }  # fmt: skip
         given = [k for k, v in asked.items() if v is not None]
         if given:
@@ -148,12 +150,13 @@ def open_source(
     if not inputs:
         return target
     size = size if len(target.shape) != 3 else list(target.shape[1:])
+    theirs = channels if source_channels is None else source_channels
     if not paired:
         place = parse(inputs)
         text = inputs if place.split is None else inputs.rpartition("@")[0]
         chosen = place.split if place.split not in (None, "train") else target.split
-        return Unpaired(target, opened(text, size, channels, chosen, holdout)[0])
-    other, other_names = opened(inputs, size, channels, "all", None)
+        return Unpaired(target, opened(text, size, theirs, chosen, holdout)[0])
+    other, other_names = opened(inputs, size, theirs, "all", None)
     return partners(target, names(), other, other_names())
 
 
@@ -192,6 +195,11 @@ def _open(
     def names() -> list[str] | None:
         broken = {b["file"] for b in store.report["unreadable"]}
         raw = found.open()
+        if isinstance(raw, SoundSamples):
+            raise UserError(
+                f"{found.name}: sounds are not paired by name, as silent ones are left out and long "
+                "ones cut; give two arrays of as many sounds, or --set paired=false"
+            )
         read = raw.paths() if isinstance(raw, PictureSamples) else None
         if read is None:
             return None

@@ -26,17 +26,23 @@ from ganforge.generator import Generator
 
 TILE, OVERLAP = 512, 64
 ALIGNED = 64
-"""Tiles begin at multiples of this, as deep as networks halve, so that they see the same grid."""
+"""Tiles begin at multiples of this, or of what a network that halves more often brings its pictures
+to, so that they see the same grid."""
 
 WRITABLE = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 # -- tensors --------------------------------------------------------------------------------
 def tiled(
-    net: Callable[[Tensor], Tensor], x: Tensor, tile: int = TILE, overlap: int = OVERLAP
+    net: Callable[[Tensor], Tensor],
+    x: Tensor,
+    tile: int = TILE,
+    overlap: int = OVERLAP,
+    aligned: int = ALIGNED,
 ) -> Tensor:
     """net(x) for x (N, C, H, W) of any size: whole where no side is longer than `tile`, else
-    in tiles whose results fade into each other over `overlap` pixels.
+    in tiles, begun at multiples of `aligned`, whose results fade into each other over `overlap`
+    pixels.
 
     Raises:
         UserError: the overlap leaves nothing of a tile.
@@ -44,11 +50,11 @@ def tiled(
     h, w = x.shape[2:]
     if max(h, w) <= tile:
         return net(x)
-    stride = (tile - overlap) // ALIGNED * ALIGNED
+    stride = (tile - overlap) // aligned * aligned
     if overlap < 0 or stride < 1:
         raise UserError(
             f"tiles of {tile} with an overlap of {overlap} do not advance; use --tile "
-            f"{max(128, overlap + ALIGNED)} or more, or a smaller --overlap"
+            f"{max(128, overlap + aligned)} or more, or a smaller --overlap"
         )
     whole: Tensor | None = None
     weights: Tensor | None = None
@@ -144,7 +150,9 @@ class Applier:
         game, device = self.generator, self.generator.device
         net = game.nets["F" if self.back else "G"]
         source = source.to(device).contiguous(memory_format=torch.channels_last)
-        return tiled(net, source, self.tile, self.overlap).float().cpu().clamp(-1, 1)
+        deep = max((int(getattr(m, "factor", 1)) for m in net.modules()), default=1)
+        made = tiled(net, source, self.tile, self.overlap, max(ALIGNED, deep))
+        return made.float().cpu().clamp(-1, 1)
 
     def picture(self, x: Tensor, hole: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One picture (1, C, H, W) in [-1, 1], C being its own, as the network sees it
@@ -203,8 +211,8 @@ def apply(
         force: overwrite what is there.
 
     Returns:
-        How many there are, and an iterator that does the work and says each name; what
-        cannot be read is named and skipped in a folder.
+        How many there are, and an iterator that does the work and says each name; in a folder
+        what cannot be read, or does not fit the network, is named and skipped.
 
     Raises:
         UserError: nothing to read, or something would be overwritten.
@@ -215,16 +223,25 @@ def apply(
         raise UserError(f"{out} exists; choose another OUTPUT, or overwrite it with --force")
     if out.resolve() == source.resolve():
         raise UserError(f"{out} is the input itself; choose another OUTPUT")
+    fills = applier.degradation is not None and applier.degradation.masks
+    array = source.suffix.lower() in (".npy", ".npz") and not source.is_dir()
+    for given, fits, said in (
+        (mask is not None, fills and not applier.damage, "--mask goes with a run that fills holes, without --damage"),
+        (beside, not array, "--beside goes with pictures; an array holds one size"),
+        (uint8, array, "--uint8 goes with arrays; pictures are bytes anyhow"),
+    ):  # fmt: skip
+        if given and not fits:
+            raise UserError(f"{said}; leave it away")
     if source.is_dir():
         names = [n for n in Folder(source).names if Path(n).suffix.lower() in EXTENSIONS]
         if not names:
             raise UserError(f"{source} has no pictures in it")
         targets = _targets(names, out)
         return len(names), _folder(applier, source, targets, mask, beside)
-    if source.suffix.lower() in (".npy", ".npz"):
+    if array:
         if out.suffix.lower() != ".npy":
             raise UserError(f"{out}: an array becomes an array; end the OUTPUT with .npy")
-        return _array(applier, source, out, uint8)
+        return _array(applier, source, out, uint8, mask)
     if out.suffix.lower() not in WRITABLE:
         raise UserError(f"{out} has an ending that cannot be written; use .png")
     return 1, _one(applier, source, out, mask, beside)
@@ -251,9 +268,11 @@ def _folder(
 ) -> Iterator[str]:
     for name, path in targets.items():
         try:
-            yield from _one(applier, source / name, path, mask, beside)
-        except Broken as e:
+            made = _made(applier, source / name, mask, beside)
+        except (Broken, UserError) as e:
             yield f"skipped {name}: {e}"
+            continue
+        yield _written(made, path)
 
 
 def transformed(
@@ -284,28 +303,41 @@ def transformed(
     if alpha is not None and not filled:
         fit = F.interpolate(alpha, made.shape[2:], mode="bilinear")
         made = torch.cat([made, fit], 1)
+        bands = made.shape[1] - 1
+        saw = saw if saw.shape[1] == bands else saw[:, :1].expand(-1, bands, -1, -1)
+        saw = torch.cat([saw, F.interpolate(alpha, saw.shape[2:], mode="bilinear")], 1)
     return saw, made
 
 
 def _one(
     applier: Applier, source: Path, out: Path, mask: Path | None, beside: bool
 ) -> Iterator[str]:
+    yield _written(_made(applier, source, mask, beside), out)
+
+
+def _made(applier: Applier, source: Path, mask: Path | None, beside: bool) -> Tensor:
     try:
         data = source.read_bytes()
     except OSError as e:
         raise UserError(f"{source} cannot be read: {e.strerror or e}") from None
     saw, made = transformed(applier, data, source.name, mask)
-    if beside:
-        made = torch.cat(list(side_by_side(saw, made, None)), -1)[None]
+    return torch.cat(list(side_by_side(saw, made, None)), -1)[None] if beside else made
+
+
+def _written(made: Tensor, out: Path) -> str:
+    kind = _FORMAT.get(out.suffix.lower(), "PNG")
+    if kind in ("JPEG", "BMP") and made.shape[1] in (2, 4):  # no transparency there: over white
+        cover = (made[:, -1:] + 1) / 2
+        made = made[:, :-1] * cover + (1 - cover)
     aside = aside_of(out)
     try:
-        image(made).save(aside, _FORMAT.get(out.suffix.lower(), "PNG"), **_options(out))
+        image(made).save(aside, kind, **_options(out))
         os.replace(aside, out)
     except OSError as e:
         raise unwritable(out, e) from None
     finally:
         aside.unlink(missing_ok=True)
-    yield str(out)
+    return str(out)
 
 
 _FORMAT = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF",
@@ -324,10 +356,13 @@ def image(x: Tensor) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(levels[..., 0] if levels.shape[2] == 1 else levels))
 
 
-def _array(applier: Applier, source: Path, out: Path, uint8: bool) -> tuple[int, Iterator[str]]:
+def _array(
+    applier: Applier, source: Path, out: Path, uint8: bool, mask: Path | None
+) -> tuple[int, Iterator[str]]:
     data = open_source(f"{source}@all")
     if len(data.shape) != 3:
         raise UserError(f"{source} holds samples of {tuple(data.shape)}, no pictures")
+    hole = None if mask is None else read_mask(mask, (data.shape[1], data.shape[2]))
 
     def work() -> Iterator[str]:
         from numpy.lib.format import open_memmap
@@ -337,7 +372,7 @@ def _array(applier: Applier, source: Path, out: Path, uint8: bool) -> tuple[int,
         whole: np.memmap | None = None
         try:
             for i in range(len(data)):
-                _, made = applier.picture(data.real(np.array([i])))
+                _, made = applier.picture(data.real(np.array([i])), hole)
                 if len(made) > 1:
                     made = made.transpose(0, 1)
                 part = as_bytes(made.clone()) if uint8 else made.numpy()

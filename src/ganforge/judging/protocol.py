@@ -169,7 +169,8 @@ def score(
         )  # fmt: skip
     floors = judge.floors(sorted(found), len(fakes))
     faith: dict[str, Any] = {}
-    if metrics is None and isinstance(fakes, Made) and getattr(reals.dataset, "paired", False):
+    pictures = isinstance(fakes, Made) and len(fakes.shape) == 3
+    if metrics is None and pictures and getattr(reals.dataset, "paired", False):
         faith = _faithful(judge, fakes, fake, chosen, say)
     return {
         "metrics": faith.get("metrics", {}) | {k: v.plain(floors.get(k)) for k, v in found.items()},
@@ -524,6 +525,9 @@ WHAT_MATTERS = {
     "truncation": "truncation",
     "ema": "averaged weights",
     "fake.label": "class",
+    "fidelity.perceptual": "perceptual distance",
+    "fidelity.lpips": "LPIPS",
+    "fidelity.crop": "border left out",
 }
 
 
@@ -539,6 +543,8 @@ def comparable(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
         made = [_at(p, "fake.kind") == "run" for p in (one, other)]
         if path in ("truncation", "ema", "fake.label") and None in (a, b) and not all(made):
             continue  # files do not say how they were made
+        if path.startswith("fidelity.") and None in (a, b):
+            continue  # one of them has no such metric
         if a != b:
             readable = path.rpartition(".")[0]
             if path.endswith((".hash", ".fingerprint")):
