@@ -239,6 +239,20 @@ def test_a_code_is_set_by_its_name_or_its_number(coded, place: Path, tmp_path: P
             run(app, ["sample", str(place / "i"), "--code", wrong], catch_exceptions=False)
 
 
+def test_a_direction_is_as_far_for_sample_as_in_the_picture(place: Path, tmp_path: Path) -> None:
+    """Column 1 of the picture is one deviation of the noise, and so is --direction FILE:0=1."""
+    for name in ("r", "i"):
+        generator = ganforge.load(place / name)
+        label = 0 if generator.spec.classes else None
+        found = latents.directions(generator, 1, "pictures", label)
+        found.save(tmp_path / "d.safetensors")
+        row = latents.along(generator, found, steps=3, reach=1.0, seed=5, label=label)
+        ask = generator.ask(1, 5, label)
+        z = latents.moved(ask, f"{tmp_path / 'd.safetensors'}:0=1", generator)
+        x = generator.make(Ask(z, ask.label))
+        torch.testing.assert_close(x[0], row[-1], atol=1e-4, rtol=0)
+
+
 def test_directions_of_a_uniform_latent_stay_in_its_range(made, place: Path) -> None:
     uniform = ganforge.load(place / "r")
     assert uniform.latent.kind == "uniform" or uniform.latent.within(torch.ones(1, 6)).max() == 1

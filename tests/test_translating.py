@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 import ganforge
@@ -58,6 +59,23 @@ def test_l1_beats_every_simple_means_by_a_decibel(
     assert found["psnr"] >= max(simple.values()) + 1, simple
     scores = [r["score"] for r in run.records() if "score" in r]
     assert all(set(s) == {"psnr", "ssim"} for s in scores)
+
+
+@pytest.mark.parametrize(
+    ("task", "images", "gain"),
+    [("denoise", 2400, 1.0), ("inpaint", 3600, 1.0), ("demosaic", 2400, 0.5), ("upscale", 3600, 1.0)],
+)  # fmt: skip
+def test_the_recipe_s_own_game_stays_ahead_of_simple_means(
+    tmp_path: Path, task: str, images: int, gain: float
+) -> None:
+    """Warm-up and game as the recipe has them, its L1 and critic; small networks."""
+    small = {"width": 16, "critic_width": 8, "lr": 1e-3, "warmup": images * 3 // 4}
+    small |= {} if task == "inpaint" else {"depth": 2}
+    run = ganforge.train(MINI, task, tmp_path / "r", settings=small, images=images)
+    last = [r for r in run.records() if "loss" in r][-1]["loss"]
+    assert {"D/adv", "G/adv", "G/l1"} <= set(last)
+    found, simple = judged(run)
+    assert found["psnr"] >= max(simple.values()) + gain, simple
 
 
 def shapes(n: int, seed: int, swapped: bool = False) -> np.ndarray:
@@ -173,6 +191,29 @@ def test_unpaired_games_find_the_other_colours(
     assert measures(made, samples(want))["psnr"].mean() > nothing + gain
 
 
+@pytest.mark.parametrize("grey_first", [True, False])
+def test_sources_may_have_other_channels_than_samples(tmp_path: Path, grey_first: bool) -> None:
+    """Also where held-out ones are shown and scored."""
+    from ganforge.judging.protocol import Reference, score
+
+    colour = shapes(160, 1)
+    places = []
+    for name, levels in (("grey", colour.max(-1)), ("colour", colour)):
+        for i, picture in enumerate(levels):
+            path = tmp_path / name / f"{i}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(picture).save(path)
+        places.append(str(tmp_path / name))
+    inputs, target = places if grey_first else places[::-1]
+    small = {"width": 4, "critic_width": 4, "batch_size": 4, "holdout": 0.5, "size": 16}
+    run = ganforge.train(target, "pix2pix", tmp_path / "r", settings=small, inputs=inputs, steps=2)
+    made = ganforge.load(run.path)
+    assert (made.spec.source, made.spec.shape)[grey_first] == (3, 16, 16)
+    config = load(run.config)
+    held_out: Any = held_out_of(config, None)  # type: ignore[arg-type]
+    assert "psnr" in score(made, Reference(held_out), features="raw@4", n=60)["metrics"]
+
+
 # -- settings -------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("recipe", "settings", "said"),
@@ -186,6 +227,8 @@ def test_unpaired_games_find_the_other_colours(
         ("colorize", {"channels": 1}, "colour"),
         ("dcgan", {"degrade": "noise:25"}, "has no translator"),
         ("dcgan", {"terms": {"l1": 1.0}}, "starts from noise"),
+        ("pix2pix", {"inputs": MINI, "paired": False}, "--add l1=0 --set pairs=false"),
+        ("cut", {"inputs": MINI, "terms": {"charbonnier": 1.0}}, "--add charbonnier=0"),
     ],
 )
 def test_what_cannot_work_is_refused(

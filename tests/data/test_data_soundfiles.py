@@ -188,3 +188,24 @@ def test_its_scaling_sees_every_class_of_a_large_set(monkeypatch):
     gap = np.subtract(data.scaling["mean"], whole.scaling["mean"])
     # The classes are 4.2 apart: the first eight sounds alone would be off by half of that.
     assert np.abs(gap).mean() < 1
+
+
+@pytest.mark.parametrize("rate", [1, 900, 2_000_000])
+def test_a_rate_that_no_sound_has_is_named(tmp_path, rate):
+    """A header that says one sample a second would make a small file long beyond memory."""
+    soundfile.write(tmp_path / "a.wav", sine(300, 16000), 16000)
+    soundfile.write(tmp_path / "odd.wav", sine(300, 16000), rate)
+    (unreadable,) = inspect(tmp_path)["unreadable"]
+    assert unreadable["file"] == "odd.wav"
+    assert f"{rate:,} samples a second" in unreadable["reason"]
+
+
+def test_sounds_are_not_paired_by_their_place(tmp_path):
+    for side in ("a", "b"):
+        (tmp_path / side).mkdir()
+        for i in range(3):
+            soundfile.write(tmp_path / side / f"{i}.wav", sine(300 + i, 16000), 16000)
+    with pytest.raises(UserError, match="not paired by name"):
+        open_source(tmp_path / "b", inputs=str(tmp_path / "a"), samples=1024)
+    data = open_source(tmp_path / "b", inputs=str(tmp_path / "a"), samples=1024, paired=False)
+    assert data.source_shape == (1, 1024)

@@ -227,6 +227,9 @@ def test_one_class_is_not_all_of_them():
         "class: dog against None"
     ]
     assert p.comparable(one, {"fake": {"kind": "array"}}) == []
+    lite0, lite2 = ({"fidelity": {"perceptual": name, "crop": 0}} for name in ("lite0", "lite2"))
+    assert p.comparable(lite0, lite2) == ["perceptual distance: lite0 against lite2"]
+    assert p.comparable(lite0, {}) == []
 
 
 # -- warnings ---------------------------------------------------------------------------

@@ -169,8 +169,8 @@ def score(
         )  # fmt: skip
     floors = judge.floors(sorted(found), len(fakes))
     faith: dict[str, Any] = {}
-    pictures = isinstance(fakes, Made) and len(fakes.shape) == 3
-    if metrics is None and pictures and getattr(reals.dataset, "paired", False):
+    paired = len(fakes.shape) == 3 and getattr(reals.dataset, "paired", False)
+    if metrics is None and isinstance(fakes, Made) and paired:
         faith = _faithful(judge, fakes, fake, chosen, say)
     return {
         "metrics": faith.get("metrics", {}) | {k: v.plain(floors.get(k)) for k, v in found.items()},
