@@ -239,7 +239,9 @@ def test_a_code_is_set_by_its_name_or_its_number(coded, place: Path, tmp_path: P
             run(app, ["sample", str(place / "i"), "--code", wrong], catch_exceptions=False)
 
 
-def test_a_direction_is_as_far_for_sample_as_in_the_picture(place: Path, tmp_path: Path) -> None:
+def test_a_direction_is_as_far_for_sample_as_in_the_picture(
+    coded, place: Path, tmp_path: Path
+) -> None:
     """Column 1 of the picture is one deviation of the noise, and so is --direction FILE:0=1."""
     for name in ("r", "i"):
         generator = ganforge.load(place / name)
