@@ -201,6 +201,17 @@ def test_arrays(runs, tmp_path):
         assert made.dtype == kind
 
 
+def test_an_array_that_could_be_read_in_two_ways_says_how(runs, tmp_path):
+    x = np.random.default_rng(1).uniform(0, 255, (4, 3, 12, 3)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    args = ["apply", str(runs / "colour"), str(tmp_path / "x.npy"), str(tmp_path / "y.npy")]
+    with pytest.raises(UserError, match=r"--(layout|range)"):
+        run(app, args, catch_exceptions=False)
+    done = run(app, [*args, "--layout", "NCHW", "--range", "0,255"])
+    assert done.exit_code == 0, done.output
+    assert np.load(tmp_path / "y.npy").shape == (4, 3, 12, 3)
+
+
 def test_the_way_back(runs, tmp_path):
     source = save(tmp_path / "a.png")
     there, back = tmp_path / "there.png", tmp_path / "back.png"

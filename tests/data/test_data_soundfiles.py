@@ -209,3 +209,15 @@ def test_sounds_are_not_paired_by_their_place(tmp_path):
         open_source(tmp_path / "b", inputs=str(tmp_path / "a"), samples=1024)
     data = open_source(tmp_path / "b", inputs=str(tmp_path / "a"), samples=1024, paired=False)
     assert data.source_shape == (1, 1024)
+
+
+@pytest.mark.parametrize("kind", ["flac", "ogg"])
+def test_a_truncated_file_gives_what_is_there_or_is_named(tmp_path, kind):
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, 48_000)
+    soundfile.write(tmp_path / f"whole.{kind}", wave, 16000)
+    content = (tmp_path / f"whole.{kind}").read_bytes()
+    (tmp_path / f"cut.{kind}").write_bytes(content[: len(content) // 3])
+    found = inspect(tmp_path)
+    data = open_source(tmp_path, samples=4096)
+    named = [u["file"] for u in found["unreadable"]] == [f"cut.{kind}"]
+    assert named or 12 < len(data) <= 12 + 6

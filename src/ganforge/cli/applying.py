@@ -27,6 +27,10 @@ def apply(
     tile: Annotated[int, typer.Option(min=64, help="Larger pictures are done in tiles.")] = 512,
     overlap: Annotated[int, typer.Option(min=0, help="Of tiles, in pixels.")] = 64,
     uint8: Annotated[bool, typer.Option("--uint8", help="Arrays as (N, H, W, C) bytes.")] = False,
+    layout: Annotated[str | None, typer.Option(help="Of an array: NHW, NHWC or NCHW.")] = None,
+    range_: Annotated[
+        str | None, typer.Option("--range", help="Of an array: what is black and white, 0,255.")
+    ] = None,
     checkpoint: Checkpoint = "latest",
     no_ema: NoEma = False,
     recipe: Recipe = None,
@@ -42,7 +46,10 @@ def apply(
 
     made = api.load(run, checkpoint, not no_ema, **own_parts(recipe))
     applier = Applier(made, back, tile, overlap, damage)
-    total, names = work(applier, source, out, mask=mask, beside=beside, uint8=uint8, force=force)
+    total, names = work(
+        applier, source, out, mask=mask, beside=beside, uint8=uint8, layout=layout, range=range_,
+        force=force,
+    )  # fmt: skip
     done, skipped = 0, []
     try:
         with Progress.counting(total, "pictures") as progress:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganforge import draws
-from ganforge.data import open_source
+from ganforge.data import Dataset, open_source
 from ganforge.data.decode import EXTENSIONS, decode, look
 from ganforge.data.degrade import Degradation, degradation, grey, read_mask, with_holes
 from ganforge.data.files import Broken, Folder
@@ -200,6 +200,8 @@ def apply(
     mask: Path | None = None,
     beside: bool = False,
     uint8: bool = False,
+    layout: str | None = None,
+    range: str | None = None,
     force: bool = False,
 ) -> tuple[int, Iterator[str]]:
     """Transform a picture, a folder of them (names are kept) or an array.
@@ -208,6 +210,7 @@ def apply(
         mask: a picture that is bright where holes are.
         beside: write what the network saw beside what it made.
         uint8: arrays as (N, H, W, C) bytes, not float32 (N, C, H, W).
+        layout, range: of an array, where it does not say them itself; see `ganforge.data.open_source`.
         force: overwrite what is there.
 
     Returns:
@@ -229,6 +232,7 @@ def apply(
         (mask is not None, fills and not applier.damage, "--mask goes with a run that fills holes, without --damage"),
         (beside, not array, "--beside goes with pictures; an array holds one size"),
         (uint8, array, "--uint8 goes with arrays; pictures are bytes anyhow"),
+        (layout or range, array, "--layout and --range go with arrays"),
     ):  # fmt: skip
         if given and not fits:
             raise UserError(f"{said}; leave it away")
@@ -241,7 +245,8 @@ def apply(
     if array:
         if out.suffix.lower() != ".npy":
             raise UserError(f"{out}: an array becomes an array; end the OUTPUT with .npy")
-        return _array(applier, source, out, uint8, mask)
+        data = open_source(f"{source}@all", layout=layout, range=range)
+        return _array(applier, data, source, out, uint8, mask)
     if out.suffix.lower() not in WRITABLE:
         raise UserError(f"{out} has an ending that cannot be written; use .png")
     return 1, _one(applier, source, out, mask, beside)
@@ -357,9 +362,8 @@ def image(x: Tensor) -> Image.Image:
 
 
 def _array(
-    applier: Applier, source: Path, out: Path, uint8: bool, mask: Path | None
+    applier: Applier, data: Dataset, source: Path, out: Path, uint8: bool, mask: Path | None
 ) -> tuple[int, Iterator[str]]:
-    data = open_source(f"{source}@all")
     if len(data.shape) != 3:
         raise UserError(f"{source} holds samples of {tuple(data.shape)}, no pictures")
     hole = None if mask is None else read_mask(mask, (data.shape[1], data.shape[2]))
