@@ -42,8 +42,8 @@ JOBS: dict[str, dict[str, Any]] = {
     "edges-pix2pix": {"recipe": "pix2pix", "images": 24_000, "settings": {"width": 32}},
     "shoes-cyclegan": {"recipe": "cyclegan", "images": 12_000, "settings": {"width": 24, "depth": 3, "identity": 15.0}},
     "shoes-cut": {"recipe": "cut", "images": 12_000, "settings": {"width": 24, "depth": 3, "terms": {"source": 5.0}}},
-    "emoji-pix2pix": {"recipe": "pix2pix", "images": 24_000, "settings": {"width": 32, "residual": True}},
-    "emoji-cut": {"recipe": "cut", "images": 12_000, "settings": {"family": "unet", "residual": True, "norm": "instance", "width": 32}},
+    "emoji-pix2pix": {"recipe": "pix2pix", "images": 24_000, "settings": {"width": 32, "resize": True}},
+    "emoji-cut": {"recipe": "cut", "images": 8_000, "settings": {"width": 24, "depth": 3, "resize": True}},
 }  # fmt: skip
 
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganforge.families.base import Conditioning
-from ganforge.families.blocks import conv, deconv, init_normal
-from ganforge.families.patch import WithPatches
+from ganforge.families.blocks import conv, init_normal
+from ganforge.families.patch import WithPatches, grow
 
 
 def _norm(channels: int) -> nn.Module:
@@ -35,7 +35,9 @@ class Translation(nn.Module):
     """(N, channels, *space) to (N, outputs, *space) of any size: maps are padded by
     repetition until they halve twice, and the result is cut."""
 
-    def __init__(self, dims: int, channels: int, outputs: int, width: int, depth: int) -> None:
+    def __init__(
+        self, dims: int, channels: int, outputs: int, width: int, depth: int, resize: bool
+    ) -> None:
         super().__init__()
         self.factor = 4
         self.down = nn.ModuleList()
@@ -45,10 +47,9 @@ class Translation(nn.Module):
             self.down.append(nn.Sequential(*layers))
             a = b
         self.blocks = nn.ModuleList(Block(dims, a) for _ in range(depth))
-        pads = ([1] * dims, [2] * dims)  # of a stride-2 transposed convolution that doubles
         self.up = nn.Sequential(
-            deconv(a, a // 2, 4, 2, pads), _norm(a // 2), nn.ReLU(True),
-            deconv(a // 2, width, 4, 2, pads), _norm(width), nn.ReLU(True),
+            grow(dims, a, a // 2, resize), _norm(a // 2), nn.ReLU(True),
+            grow(dims, a // 2, width, resize), _norm(width), nn.ReLU(True),
             conv(dims, width, outputs, 7),
         )  # fmt: skip
 
@@ -78,6 +79,7 @@ class Johnson(WithPatches):
     Args:
         width: channels at the first size; four times as many in the residual blocks.
         depth: residual blocks (6 for 128 pixels in CycleGAN, 9 for 256).
+        resize: enlarge by interpolation, so that no checkerboard is left; see `Grow`.
         critic_width: channels of the critic; `width` where not given.
         patch: strided convolutions of the critic.
         conditioning: how the class enters the critic.
@@ -87,17 +89,18 @@ class Johnson(WithPatches):
         self,
         width: int = 64,
         depth: int = 6,
+        resize: bool = False,
         critic_width: int | None = None,
         patch: int = 3,
         conditioning: Conditioning = "concat",
     ) -> None:
         self.conditioning: Conditioning = conditioning
-        self.width, self.depth = width, depth
+        self.width, self.depth, self.resize = width, depth, resize
         self.critic_width, self.patch = critic_width, patch
 
     def translator(self, source: tuple[int, ...], shape: tuple[int, ...]) -> nn.Module:
         space = self.space(shape, "translator", 8)
         self.keeps_size(source, shape)
-        net = Translation(len(space), source[0], shape[0], self.width, self.depth)
+        net = Translation(len(space), source[0], shape[0], self.width, self.depth, self.resize)
         init_normal(net)
         return net

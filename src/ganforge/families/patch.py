@@ -11,11 +11,13 @@ from ganforge.errors import UserError
 from ganforge.families.base import Conditioning, Critic, Family, joined_classes
 from ganforge.families.blocks import (
     conv,
+    deconv,
     halvings,
     init_normal,
     init_scaled,
     normal_layer,
     normalisation,
+    up,
 )
 
 
@@ -69,6 +71,26 @@ class PatchCritic(Critic):
         if self.embed is None:
             return score
         return score + (self.embed(y) * phi.flatten(2).mean(2)).sum(1, keepdim=True)
+
+
+class Grow(nn.Module):
+    """Maps twice as large: by linear interpolation and a 3x3 convolution, which leaves no
+    checkerboard behind as a strided convolution run backwards does (Odena, Dumoulin, Olah 2016,
+    Deconvolution and Checkerboard Artifacts)."""
+
+    def __init__(self, dims: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = conv(dims, inputs, outputs, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(up(x, [2 * side for side in x.shape[2:]], "linear"))
+
+
+def grow(dims: int, inputs: int, outputs: int, resize: bool) -> nn.Module:
+    """What doubles maps: `Grow`, or as the papers had it a strided 4x4 convolution backwards."""
+    if resize:
+        return Grow(dims, inputs, outputs)
+    return deconv(inputs, outputs, 4, 2, ([1] * dims, [2] * dims))
 
 
 class WithPatches(Family):

@@ -17,13 +17,12 @@ from ganforge.families.blocks import (
     Dropout,
     bounded,
     conv,
-    deconv,
     doubling,
     halvings,
     init_normal,
     init_scaled,
 )
-from ganforge.families.patch import WithPatches
+from ganforge.families.patch import WithPatches, grow
 
 Norm = Literal["batch", "instance", "none"]
 
@@ -40,7 +39,7 @@ class Translation(nn.Module):
 
     def __init__(
         self, dims: int, channels: int, outputs: int, widths: Sequence[int], norm: Norm,
-        dropout: float, residual: bool,
+        dropout: float, residual: bool, resize: bool,
     ) -> None:  # fmt: skip
         super().__init__()
         self.factor, self.residual, self.outputs = 2 ** len(widths), residual, outputs
@@ -54,8 +53,8 @@ class Translation(nn.Module):
         for i in range(last, -1, -1):
             a = widths[i] * (1 if i == last else 2)
             b = widths[i - 1] if i else outputs
-            grow = deconv(a, b, 4, 2, ([1] * dims, [2] * dims))
-            parts = [grow] if i == 0 else [grow, _norm(norm, b)]
+            larger = grow(dims, a, b, resize)
+            parts = [larger] if i == 0 else [larger, _norm(norm, b)]
             if i >= max(1, last - 2):
                 parts.append(Dropout(dropout))
             self.up.append(nn.Sequential(*parts))
@@ -91,6 +90,7 @@ class UNet(WithPatches):
         norm: "batch", "instance" (Ulyanov et al. 2016, arXiv 1607.08022) or "none".
         dropout: share dropped in the three innermost layers of the way back (pix2pix: 0.5).
         residual: the network gives the change of the source's first channels.
+        resize: enlarge by interpolation, so that no checkerboard is left; see `Grow`.
         critic_width: channels of the critic; `width` where not given.
         patch: strided convolutions of the critic.
         conditioning: how the class enters the critic.
@@ -103,6 +103,7 @@ class UNet(WithPatches):
         norm: Norm = "batch",
         dropout: float = 0.0,
         residual: bool = False,
+        resize: bool = False,
         critic_width: int | None = None,
         patch: int = 3,
         conditioning: Conditioning = "concat",
@@ -111,6 +112,7 @@ class UNet(WithPatches):
         self.critic_width, self.patch = critic_width, patch
         self.width, self.depth, self.dropout, self.residual = width, depth, dropout, residual
         self.norm: Norm = norm
+        self.resize = resize
 
     def translator(self, source: tuple[int, ...], shape: tuple[int, ...]) -> nn.Module:
         space = self.space(shape, "translator", 4)
@@ -124,7 +126,7 @@ class UNet(WithPatches):
         depth = most if self.depth is None else max(1, min(self.depth, most))
         net = Translation(
             len(space), source[0], shape[0], doubling(self.width, depth), self.norm,
-            self.dropout, self.residual,
+            self.dropout, self.residual, self.resize,
         )  # fmt: skip
         init_scaled(net) if self.norm == "none" else init_normal(net)
         return net
