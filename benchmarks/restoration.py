@@ -158,7 +158,7 @@ def page() -> str:
         "",
         "Made by `python benchmarks/restoration.py --emoji emoji32/google` (the folder as [restoration.md](restoration.md)",
         "makes it); not edited by hand. Held-out",
-        f"pictures; networks of width 32 after {images('denoise'):,} pictures, {images('upscale'):,} where they enlarge: some minutes of one core. PSNR and SSIM",
+        "pictures; networks of width 32, some minutes of one core each. PSNR and SSIM",
         "of all channels; less is better of the perceptual distance (EfficientNet-Lite2's maps) and of the",
         "Frechet distance (Fashion-MNIST: a classifier's features; emoji: EfficientNet-Lite2's at 64 pixels). The marks:",
         "L1 beats the best simple means by 1 dB; the GAN, whose first half is by L1 alone, beats L1 on both distances.",
@@ -178,7 +178,7 @@ def page() -> str:
         best = max(b["psnr"] for b in r["baselines"].values())
         gain = r["l1"]["psnr"] - best
         lines += [
-            "", f"## {r['task']} of {r['data']}, `degrade={r['degrade']}`, seed {r['seed']}", "",
+            "", f"## {r['task']} of {r['data']}, `degrade={r['degrade']}`, {r['images']:,} pictures, seed {r['seed']}", "",
             f"L1 is {gain:+.1f} dB from the best simple means ({'met' if gain >= 1 else 'missed'})"
             + "".join(f"; {LABELS[k]} {_nearer(r[k], r['l1'])}" for k in ("gan",) if k in r) + ".",
             "", "| " + " | ".join(head) + " |", "| --- | --- | --- | --- | --- |",

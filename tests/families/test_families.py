@@ -131,14 +131,31 @@ def test_biggan_s_embedding_is_shared_and_z_is_skipped_to_every_block():
         assert not torch.equal(g(z, y), g(moved, y))
 
 
+@pytest.mark.parametrize("resize", [False, True])
 @pytest.mark.parametrize("norm", ["batch", "instance", "none"])
 @pytest.mark.parametrize("shape", [(3, 28, 28), (1, 33, 17), (1, 100)])
-def test_unet_takes_any_size(norm, shape):
-    g = family("unet", width=4, norm=norm, dropout=0.5).translator((4, *shape[1:]), shape).eval()
+def test_unet_takes_any_size(norm, shape, resize):
+    made = family("unet", width=4, norm=norm, dropout=0.5, resize=resize)
+    g = made.translator((4, *shape[1:]), shape).eval()
     for space in (shape[1:], tuple(s + 5 for s in shape[1:]), tuple(2 * s for s in shape[1:])):
         out = g(torch.rand(2, 4, *space) * 2 - 1)
         assert out.shape == (2, shape[0], *space)
         assert out.abs().max() <= 1
+
+
+@pytest.mark.parametrize("name", ["johnson", "unet"])
+def test_interpolation_leaves_no_checkerboard(name):
+    """A flat picture stays flat, away from its borders, with any weights."""
+    x = torch.full((1, 3, 128, 128), 0.3)
+    spread = {}
+    for resize in (False, True):
+        torch.manual_seed(0)
+        made = family(name, width=8, depth=2, resize=resize).translator(x.shape[1:], x.shape[1:])
+        for p in made.parameters():
+            nn.init.normal_(p, 0, 0.2)
+        out = made.eval()(x)[..., 56:72, 56:72]
+        spread[resize] = out.std((2, 3)).max().item()
+    assert spread[True] < 1e-3 < spread[False]
 
 
 @pytest.mark.parametrize("block", ["residual", "rrdb"])
