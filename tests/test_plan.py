@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import ganforge
 from ganforge.errors import UserError
@@ -62,3 +63,90 @@ def test_what_is_chosen_by_hand_auto_leaves_alone(tmp_path):
     data = labelled(tmp_path / "a.npz", 300, 3)
     for chosen in ({"conditioning": "none"}, {"objective": "lsgan"}, {"family": DCGAN(width=8)}):
         assert ganforge.plan(data, **chosen)[0].spec.classes == 0
+
+
+def test_one_rate_for_all_takes_the_place_of_a_recipe_s_single_ones():
+    for recipe in ("infogan", "frogs", "auto"):
+        data = np.zeros((8, 32, 32), np.uint8)
+        assert ganforge.plan(data, recipe)[0].rates
+        assert ganforge.plan(data, recipe, lr=1e-4)[0].rates == {}
+        kept, _, _ = ganforge.plan(data, recipe, settings={"lr": 1e-4, "lr.G": 3e-4})
+        assert kept.rates == {"G": 3e-4}
+
+
+def test_an_option_of_two_owners_says_whose_it_is():
+    with pytest.raises(UserError, match=r"say train\.clip or objective\.clip"):
+        ganforge.plan(DATA, "wgan", clip=0.05)
+    config, _, _ = ganforge.plan(DATA, "wgan", settings={"objective.clip": 0.05, "train.clip": 2.0})
+    assert (config.objective_options["clip"], config.clip) == (0.05, 2.0)
+    assert ganforge.plan(DATA, "dcgan", clip=2.0)[0].clip == 2.0
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "said"),
+    [
+        ("ebgan", {"conditioning": "concat"}, "does not look at classes"),
+        ("began", {"conditioning": "projection"}, "does not look at classes"),
+        ("ae", {"degrade": "noise:25"}, "starts from noise"),
+        ("vae", {"degrade": "noise:25"}, "starts from noise"),
+        ("denoise", {"objective": "infogan"}, "starts from noise"),
+    ],
+)
+def test_what_would_mean_nothing_is_refused(tmp_path, recipe, settings, said):
+    data = labelled(tmp_path / "a.npz", 30, 3)
+    with pytest.raises(UserError, match=said):
+        ganforge.plan(data, recipe, settings=settings)
+
+
+def test_acgan_without_labels_is_told_what_helps():
+    with pytest.raises(UserError, match="another recipe, such as dcgan"):
+        ganforge.plan(DATA, "acgan")
+
+
+def test_what_falls_until_the_end_needs_an_end_in_images(tmp_path):
+    for given in ({"rate_end": 0.1}, {"objective": "rpgan", "gamma_end": 0.1}):
+        with pytest.raises(UserError, match="--images or --steps"):
+            ganforge.train(DATA, "gan", tmp_path / "r", minutes=0.01, settings=given)
+    assert not (tmp_path / "r").exists()
+
+
+def test_auto_reads_budgets_in_images_and_steps():
+    small = np.zeros((300, 32, 32), np.uint8)
+    for given, augmented in (
+        ({"images": 3_000_000}, True),
+        ({"steps": 100_000}, True),
+        ({"images": 3_000}, False),
+        ({"steps": 100, "batch_size": 16}, False),
+    ):
+        config, _, _ = ganforge.plan(small, settings=given)
+        assert bool(config.augment) == augmented, given
+    config, _, _ = ganforge.plan(small, settings={"images": 3_000, "width": 8, "lr": 1e-4})
+    assert config.plan[-1] == "yours, in place of what is said above: width, lr"
+
+
+def test_auto_gives_every_process_as_many(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert ganforge.plan(DATA)[0].batch_size == 33
+
+
+def test_one_s_own_game_is_not_changed_by_a_training(tmp_path):
+    from ganforge.objectives import make_objective
+
+    mine = make_objective("lsgan")
+    for name in ("a", "b"):
+        run = ganforge.train(
+            DATA, "dcgan", tmp_path / name, objective=mine, terms={"r1": 1.0}, steps=1, width=4,
+            batch_size=4,
+        )  # fmt: skip
+        assert "D/r1" in [r for r in run.records() if "loss" in r][-1]["loss"]
+    assert not mine.terms.get("D")
+
+
+@pytest.mark.parametrize("width", [13, 28, 50])
+def test_r3gan_takes_any_width(width):
+    from ganforge.families import family
+
+    made = family("r3gan", width=width)
+    x = made.generator(16, (1, 28, 28))(torch.randn(2, 16))
+    assert x.shape == (2, 1, 28, 28)
+    assert made.critic((1, 28, 28))(x).shape == (2,)

@@ -202,8 +202,29 @@ def begin(
         config = config.model_copy(update={"start_from": str(start_from)})
     trainer = build_trainer(game, dataset, here)
     folder = Run.create(path, config.plain()) if here.first else Run(path)
+    if here.first and (launch := _launch()):
+        (path / LAUNCH).write_text(launch)
     barrier()
     return _sit(folder, game, trainer, dataset, budget_of(config), watch, stop_when_converged)
+
+
+LAUNCH = ".launch"
+"""Names torchrun's call that began a run: its restart goes on with this run and no other."""
+
+
+def _launch() -> str:
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return ""
+    return f"{os.environ['TORCHELASTIC_RUN_ID']} {os.getppid()}"
+
+
+def ours(run: Path) -> bool:
+    """Whether torchrun's call that started this process also began the run; processes other
+    than the first leave that to the first."""
+    if int(os.environ.get("RANK", "0")) != 0:
+        return True
+    mark = run / LAUNCH
+    return mark.exists() and mark.read_text() == _launch()
 
 
 def resume(
@@ -455,6 +476,12 @@ def with_horizon(config: Config, own: Own | None) -> Config:
 
         first = build_game(config, own, torch.device("cpu")).objective.players()[0]
         horizon = -(-config.steps // first.every) * first.steps * config.batch_size
+    falls = config.rate_end != 1 or config.objective_options.get("gamma_end") is not None
+    if horizon is None and falls:
+        raise UserError(
+            "rate_end and gamma_end are reached at the end of a training whose length in images is "
+            "known; give --images or --steps, or --set horizon=IMAGES beside --minutes"
+        )
     return config.model_copy(update={"horizon": horizon})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -223,7 +224,7 @@ def _objective(config: Config, own: Own, latent: Latent) -> Objective:
     from ganforge.objectives import OBJECTIVES, make_objective
 
     if isinstance(own.objective, Objective):
-        return own.objective
+        return copy.deepcopy(own.objective)  # a game adds terms to it, and may be built twice
     options = dict(config.objective_options)
     if own.objective is not None:
         return own.objective(**{"latent": latent, **options})

@@ -206,7 +206,7 @@ def do(job: Job, folder: Path, threads: int | None = None) -> dict[str, Any]:
     """Train, score and write the result; goes on where an interrupted one was left."""
     import torch
 
-    from ganforge import api
+    from ganforge import api, recipes
     from ganforge import config as configuration
     from ganforge.data import open_source
     from ganforge.judging.health import diagnose
@@ -219,8 +219,11 @@ def do(job: Job, folder: Path, threads: int | None = None) -> dict[str, Any]:
     # What other code began is not gone on with: the result would be half of each.
     begun = (path / "config.yaml").exists() and stamp.exists() and stamp.read_text() == code
     busy = time.process_time()
+    found = recipes.recipe(job.recipe)
+    parts = {"objective": found.objective, "family": found.family}
+    own: dict[str, Any] = {k: v for k, v in parts.items() if not isinstance(v, str)}
     if begun:
-        run = api.resume(path)
+        run = api.resume(path, **own)
     else:
         shutil.rmtree(path, ignore_errors=True)
         stamp.write_text(code)
@@ -257,7 +260,7 @@ def do(job: Job, folder: Path, threads: int | None = None) -> dict[str, Any]:
             for r in records
             if "kid" in r.get("score", {})
         ],
-        "score": score(api.load(path), reference, features=job.features, n=job.samples),
+        "score": score(api.load(path, **own), reference, features=job.features, n=job.samples),
         "when": time.strftime("%Y-%m-%d"),
     }
     shots = run.samples()

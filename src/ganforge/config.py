@@ -144,6 +144,19 @@ def parse_terms(pairs: Iterable[str]) -> dict[str, float]:
     return out
 
 
+ALONE = ("ae", "vae")
+"""Games with no D, whose one player is of another name."""
+
+CLASSES = ("acgan",)
+"""Games that cannot do without classes."""
+
+BLIND = ("ebgan", "began", "cyclegan", "regression")
+"""Games whose losses do not see a sample's class."""
+
+SOURCELESS = ("ae", "vae", "infogan")
+"""Games that do not start from a source."""
+
+
 def resolve(
     recipe: Recipe,
     settings: Mapping[str, Any],
@@ -182,14 +195,30 @@ def resolve(
     fields = {k for k in Config.model_fields if k not in DERIVED}
     parts: dict[str, dict[str, Any]] = {"objective": {}, "family": {}, "latent": {}, "lr": {}}
     top: dict[str, Any] = {}
+    exchanged = game != recipe.objective
     for key, value in merged.items():
         owner, dot, name = key.partition(".")
         if dot and owner == "lr":
-            parts["lr"][name] = value
+            # A recipe's rates of single players give way to the user's one for all, and do not
+            # follow into a game that has other players.
+            if key in settings or not ("lr" in settings or (exchanged and game in ALONE)):
+                parts["lr"][name] = value
+        elif dot and owner == "train" and name in fields:
+            top[name] = _nothing(value, Config.model_fields[name].annotation)
         elif dot and owner in owners:
             if name not in owners[owner]:
                 raise _unknown(key, [f"{owner}.{k}" for k in owners[owner]])
             parts[owner][name] = value
+        elif (
+            key in fields
+            and key in settings
+            and key != "conditioning"
+            and (also := [o for o in ("objective", "family") if key in owners[o]])
+        ):
+            raise UserError(
+                f"{key!r} is an option of the training and of the {also[0]}; say train.{key} or "
+                f"{also[0]}.{key}"
+            )
         elif key in fields:
             top[key] = _nothing(value, Config.model_fields[key].annotation)
         else:
@@ -209,9 +238,21 @@ def resolve(
     if conditioning != "none" and "conditioning" in owners["family"]:
         parts["family"].setdefault("conditioning", conditioning)
     if conditioning != "none" and not class_names:
+        needs = game in CLASSES
         raise UserError(
             f"recipe {recipe.name!r} makes samples by class, but these data have no labels; use "
-            "sub-folders as classes, or --set conditioning=none"
+            "sub-folders as classes, or "
+            + ("another recipe, such as dcgan" if needs else "--set conditioning=none")
+        )
+    if conditioning != "none" and game in BLIND:
+        raise UserError(
+            f"objective {game!r} does not look at classes, so that a sample's label would mean "
+            "nothing; use --set conditioning=none, or recipe cgan, acgan or biggan"
+        )
+    if source is not None and game in SOURCELESS:
+        raise UserError(
+            f"objective {game!r} starts from noise or from its samples, and these data have sources; "
+            "drop degrade= or inputs=, or use --set objective=rpgan or regression"
         )
     checked = {o: _typed(o, parts[o], owners[o]) for o in ("objective", "family")}
     spec = {"shape": shape, "classes": len(class_names or []) if conditioning != "none" else 0}
@@ -239,8 +280,14 @@ def arguments(config: Config) -> list[str]:
     """The words after `ganforge` that settle this configuration, whatever a recipe's defaults
     are then: the inverse of `resolve`. One's own classes have no name that could be said."""
     from ganforge.families import FAMILIES
-    from ganforge.objectives import OBJECTIVES
+    from ganforge.objectives import OBJECTIVES, objective_class
 
+    own: set[str] = set()  # options that a setting of the training has the name of
+    if config.objective in OBJECTIVES:
+        own |= hints(objective_class(config.objective), {"latent"}).keys()
+    if config.family in FAMILIES:
+        own |= hints(_family_class(config.family), set()).keys()
+    own -= {"conditioning"}
     words = ["train", config.data, "--recipe", config.recipe]
     for name in BUDGET:
         if (budget := getattr(config, name)) is not None:
@@ -249,7 +296,10 @@ def arguments(config: Config) -> list[str]:
     if config.start_from is not None:
         words += ["--from", config.start_from]
     fields = (k for k in Config.model_fields if k not in {*DERIVED, *BUDGET, "seed"})
-    flat = {**config.data_options, **{k: getattr(config, k) for k in fields}}
+    flat = {
+        **config.data_options,
+        **{f"train.{k}" if k in own else k: getattr(config, k) for k in fields},
+    }
     for owner, known in (("objective", OBJECTIVES), ("family", FAMILIES)):
         if flat[owner] not in known:
             del flat[owner]

@@ -18,6 +18,7 @@ from PIL import Image
 
 from ganforge.build import Game
 from ganforge.errors import UserError
+from ganforge.families.blocks import by_itself
 from ganforge.gallery import beside, exhibit, picture, tiled
 from ganforge.run import Outcome, Run
 from ganforge.sounds import is_sound, seen
@@ -333,14 +334,16 @@ class Sitting:
 
     def _judge(self) -> Outcome | None:
         assert self.judge is not None
-        for content in self.judge.look(self):
-            if "score" in content:
-                self._keep_best(content["score"])
-                content["against"] = "training" if self.held_out is None else "held-out"
-            self._record(**content)
-            verdict = content.get("health", {}).get("verdict")
-            if verdict == "converged" and self.stop_when_converged:
-                return Outcome("converged", 0, "the score is flat within its interval; stopped")
+        with by_itself():  # the other processes wait at the next turn, and average nothing here
+            for content in self.judge.look(self):
+                if "score" in content:
+                    self._keep_best(content["score"])
+                    content["against"] = "training" if self.held_out is None else "held-out"
+                self._record(**content)
+                verdict = content.get("health", {}).get("verdict")
+                if verdict == "converged" and self.stop_when_converged:
+                    said = "the score is flat within its interval; stopped"
+                    return Outcome("converged", 0, said)
         return None
 
     def _keep_best(self, score: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -257,6 +258,13 @@ def test_what_torchrun_starts_anew_goes_on(trained, tmp_path, monkeypatch):
         CliRunner().invoke(app, args, catch_exceptions=False)
     before = json.loads((path / "records.jsonl").read_text().splitlines()[-1])["step"]
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "this")
+    for other in (None, "that 1"):  # begun by nobody's launch, or by another one
+        if other:
+            (path / ".launch").write_text(other)
+        with pytest.raises(UserError, match="ganforge resume"):
+            CliRunner().invoke(app, args, catch_exceptions=False)
+    (path / ".launch").write_text(f"this {os.getppid()}")
     assert CliRunner().invoke(app, args, catch_exceptions=False).exit_code == 0
     records = [json.loads(line) for line in (path / "records.jsonl").read_text().splitlines()]
     assert any(r.get("event") == "resume" for r in records)

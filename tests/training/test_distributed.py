@@ -53,6 +53,36 @@ def test_processes_agree_with_one(tmp_path, recipe, processes):
         assert torch.allclose(x, b[name], atol=2e-4, rtol=1e-3), name
 
 
+LOOKS = """
+import sys
+from ganforge.cli import main
+from ganforge.judging.watch import Watch
+
+Watch._due = lambda self, what, seconds: what == "pulse"
+main()
+"""
+
+
+def test_the_first_process_looks_at_its_networks_by_itself(tmp_path):
+    """A pulse after every turn, on networks with batch norm, that the others know nothing of."""
+    (tmp_path / "looks.py").write_text(LOOKS)
+    one = ganforge.train(recipe="dcgan", run=tmp_path / "one", steps=STEPS, width=8, batch_size=12,
+                         horizon=1000)  # fmt: skip
+    many = tmp_path / "many"
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    args = ["train", "--recipe", "dcgan", "--run-dir", str(many), "--width", "8", "--batch-size",
+            "12", "--set", "horizon=1000", "--steps", str(STEPS)]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, *launcher, str(tmp_path / "looks.py"), *args],
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    records = [json.loads(line) for line in (many / "records.jsonl").read_text().splitlines()]
+    assert sum("health" in r for r in records) >= STEPS
+    a, b = networks(one.path), networks(many)
+    assert all(torch.allclose(x, b[k], atol=2e-4, rtol=1e-3) for k, x in a.items())
+
+
 def test_a_checkpoint_loads_on_any_number_of_processes(tmp_path):
     whole = ganforge.train(recipe="dcgan", run=tmp_path / "whole", steps=STEPS, width=8,
                            batch_size=12, horizon=1000)  # fmt: skip

@@ -95,7 +95,7 @@ def train(
              "width": width, "seed": seed, "device": device, "size": size, "channels": channels,
              "compiled": compile_ or None, "layout": layout, "range": range_, "holdout": holdout,
              "data_root": None if data_root is None else str(data_root)}  # fmt: skip
-    if run is not None and (run / "config.yaml").exists() and restarted():
+    if run is not None and (run / "config.yaml").exists() and restarted() and api.ours(run):
         resume(run, recipe=recipe, stop_when_converged=stop_when_converged, json=json)
         return
     if run is not None:
@@ -249,6 +249,10 @@ def sample(
             f"{count + -count % 8}"
         )
     count = count or 64
+    if latent is None:
+        made.ask(
+            1, seed, label, codes, truncation
+        )  # what cannot be is said before a file is touched
     if latent is None and direction is None and not interpolate:
         stream = made.stream(count, seed, label, codes, truncation)
     else:

@@ -55,6 +55,10 @@ class Shard(NamedTuple):
 
 
 # -- what lies beyond -----------------------------------------------------------------------
+class Unfit(UserError):
+    """What was asked for does not fit the samples: of no shard, so the next is not tried."""
+
+
 class Remote:
     """Files at URLs, through fsspec."""
 
@@ -66,8 +70,16 @@ class Remote:
             raise UserError(
                 f"{url} needs fsspec; install it with: pip install 'ganforge[stream]'"
             ) from None
+        slow: dict[str, Any] = {}
+        if url.startswith(("http://", "https://")):
+            with contextlib.suppress(ImportError):
+                from aiohttp import ClientTimeout
+
+                # A large shard takes longer than aiohttp's five minutes; silence does not.
+                timeout = ClientTimeout(total=None, sock_connect=30, sock_read=60)
+                slow = {"client_kwargs": {"timeout": timeout}}
         try:
-            self.fs, _ = fsspec.core.url_to_fs(url)
+            self.fs, _ = fsspec.core.url_to_fs(url, **slow)
         except (ImportError, ValueError) as e:
             raise UserError(
                 f"{url} cannot be read: {str(e)[:120]}; install its reader (pip install "
@@ -81,7 +93,10 @@ class Remote:
             try:
                 return work()
             except FileNotFoundError:
-                raise Broken("not found") from None
+                # A server that is asked too much looks like one that has nothing.
+                if not left or self.scheme in ("file", "memory", ""):
+                    raise Broken("not found") from None
+                time.sleep(0.3 * (_TRIES - left))
             except Exception as e:  # each kind of storage raises errors of its own
                 if not left:
                     raise Broken(reason(e)) from None
@@ -186,7 +201,12 @@ class Shards:
             if number in self._open:
                 self._open.move_to_end(number)
                 return self._open[number]
-        store = self.bring(number) if coming is None else coming.result()
+        try:
+            store = self.bring(number) if coming is None else coming.result()
+        except UserError:
+            if coming is None:
+                raise
+            store = self.bring(number)  # it may be there again: that try was a window ago
         with self._lock:
             self._open[number] = store
             while len(self._open) > _MAPPED:
@@ -463,7 +483,10 @@ def _count(
         try:
             if form is None:
                 with brought(at, remote, folder) as (raw, _):
-                    form, classes = raw.form(wish), _names(raw)
+                    try:
+                        form, classes = raw.form(wish), _names(raw)
+                    except UserError as e:
+                        raise Unfit(str(e)) from None
             count = (sizes or {}).get(at.rpartition("/")[2])
             if count is None and at.lower().endswith(PARQUET):
                 count = remote.rows(at)
@@ -475,6 +498,8 @@ def _count(
                 Shards([Shard(at, count, what)], remote, folder, wish, form)._make_room(store.path)
             if count:
                 shards.append([at, count, what])
+        except Unfit:
+            raise
         except (Broken, UserError) as e:
             if isinstance(e, UserError) and "pip install" in str(e):
                 raise

@@ -9,7 +9,7 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,7 +26,7 @@ GRID = 1024  # samples in one picture
 INDEX = "index.json"
 
 
-def parse_codes(pairs: Iterable[str]) -> dict[int, float]:
+def parse_codes(pairs: Sequence[str]) -> dict[int, float]:
     """NAME=VALUE strings of `--code`: a code's name, code0, or its number alone."""
     out: dict[int, float] = {}
     for pair in pairs:
@@ -37,6 +37,8 @@ def parse_codes(pairs: Iterable[str]) -> dict[int, float]:
             raise UserError(
                 f"--code takes NAME=VALUE, such as code0=3 or 1=-0.5; {pair!r} was given"
             ) from None
+    if not all(math.isfinite(v) for v in out.values()):
+        raise UserError(f"--code takes numbers; {', '.join(pairs)} was given")
     return out
 
 
@@ -101,7 +103,8 @@ def write_samples(
         raise UserError(f"{out} has an unknown ending; use {names} or a folder's name")
     if kind in (".png", ".html", ".wav") and count > GRID:
         raise UserError(
-            f"a {kind} holds up to {GRID} samples, {count} were asked for; use .npy or .zip"
+            f"a {kind} holds up to {GRID} samples, {count} were asked for; use .npy, .zip or "
+            "--shard N"
         )
     aside = aside_of(out)
     try:

@@ -7,8 +7,9 @@ memory holds them, without a copy. All of it can be differentiated twice.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -137,8 +138,23 @@ class _AllReduce(torch.autograd.Function):
         return _AllReduce.apply(grads[0].contiguous())  # type: ignore[return-value]
 
 
+_by_itself = False
+
+
+@contextlib.contextmanager
+def by_itself() -> Iterator[None]:
+    """What one process does while the others go on: nothing is averaged over all."""
+    global _by_itself
+    before, _by_itself = _by_itself, True
+    try:
+        yield
+    finally:
+        _by_itself = before
+
+
 def _several_processes() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    return several and not _by_itself
 
 
 class BatchNorm(nn.Module):

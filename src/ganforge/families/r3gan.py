@@ -57,6 +57,8 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         groups = max(1, inner // group) if dims else 1
+        while inner % groups:  # a convolution's groups are of one size
+            groups -= 1
         self.norm = normal_layer(norm, channels)
         self.first = layer(dims, channels, inner)
         self.middle = layer(dims, inner, inner, 3, groups)
