@@ -579,7 +579,7 @@ def page() -> str:
         "",
         "Made by `make headlines`; not edited by hand. What each paper is known for, measured on small",
         "networks of the recipe's own kind, so that a run takes minutes of one core; settings that are not",
-        "named are the recipe's. Samples come from the averaged weights. The independent judge is a CNN",
+        "named are the recipe's, but for the second beta of Adam, which is 0.99 in quick trainings. Samples come from the averaged weights. The independent judge is a CNN",
         "trained on the training split; its test accuracy stands in brackets. Diversity is the mean distance",
         "of two samples of a class over that of real test images; sharpness the power above half the highest",
         "frequency over that of real test images; KID is over the judge's features. A mark is never moved to",

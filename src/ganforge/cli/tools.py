@@ -19,6 +19,7 @@ from ganforge.cli.common import (
     Steps,
     app,
     need_free,
+    need_picture,
     own_parts,
 )
 from ganforge.cli.screen import emit, note
@@ -45,11 +46,22 @@ def toy(
 ) -> None:
     """Play where the truth is known: count modes, or draw the game in one dimension, live."""
     from ganforge.config import parse_settings
+    from ganforge.errors import UserError
 
     settings = parse_settings(set_ or [])
     if out is not None:
+        need_picture(out)
         need_free(out, force)
+        if not out.parent.is_dir():
+            raise UserError(f"{out.parent} is no folder; make it, or choose another --out")
+    told = [k for k in ("steps", "images", "minutes") if k in settings]
+    if told:
+        raise UserError(
+            f"a toy's length is told by --steps or --minutes; leave --set {told[0]} away"
+        )
     if kind == "line":
+        if minutes is not None:
+            raise UserError("toy line is told its length by --steps; leave --minutes away")
         body = _line(recipe or "gan", steps or 2000, seed, settings, out or Path("line.png"), force)
         emit(body, json, lambda: f"{body['out']}  {body['film']}  mean |D - D*| {body['gap']:.3f}")
         return
