@@ -122,7 +122,7 @@ def splits(plain: Any) -> tuple[Any, Any]:
     return held_out, dataset
 
 
-def draw(keep: Path, columns: int = 10) -> None:
+def draw(keep: Path, columns: int = 8) -> None:
     """Held-out pictures damaged, restored by both and true, of the runs that were kept."""
     import numpy as np
     import torch
@@ -136,18 +136,19 @@ def draw(keep: Path, columns: int = 10) -> None:
     for name, file in zip(DATA, ("restoration.png", "restoration-emoji.png"), strict=True):
         blocks = []
         for task in TASKS:
-            folders = [keep / f"{task}-{name}-{kind}" for kind in LABELS]
-            if not all(f.exists() for f in folders):
+            places = {kind: keep / f"{task}-{name}-{kind}" for kind in LABELS}
+            folders = {kind: f for kind, f in places.items() if f.exists()}
+            if "gan" not in folders:
                 continue
-            held_out, _ = splits(Run.open(folders[0]).config)
+            held_out, _ = splits(Run.open(folders["gan"]).config)
             rows = np.linspace(0, len(held_out) - 1, columns).round().astype(int)
             b = held_out.batch(rows)
             damaged = b.source[:, : b.real.shape[1]]
             if b.source.shape[1] == b.real.shape[1] + 1:  # the last channel says where holes are
                 damaged = torch.where(b.source[:, -1:] > 0, torch.zeros(()), damaged)
             damaged = F.interpolate(damaged, b.real.shape[2:]).expand_as(b.real)
-            made = [ganforge.load(f).make(Ask(source=b.source)) for f in folders]
-            said = ["damaged", *LABELS.values(), "true"]
+            made = [ganforge.load(f).make(Ask(source=b.source)) for f in folders.values()]
+            said = ["damaged", *(LABELS[kind] for kind in folders), "true"]
             x = torch.cat([damaged, *made, b.real])
             blocks.append(Block(x, said, [""] * columns, title=task))
         if blocks:
