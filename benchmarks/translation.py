@@ -203,7 +203,7 @@ def page() -> str:
         "# Translation, measured",
         "",
         "Made by `python benchmarks/translation.py --edges edges2garments --emoji emoji`; not edited by",
-        "hand. Held-out pictures, up to 1,000; one seed, 3 to 26 minutes of one core each (seconds are of a shared machine",
+        "hand. Held-out pictures, up to 1,000, of emoji all; one seed, some minutes of one core each (seconds are of a shared machine",
         "and do not compare). L1 and cycle errors in levels of 255; the perceptual distance by EfficientNet-Lite2's maps; classes by a",
         "network trained on Fashion-MNIST's labels. *Untouched* is the input itself. *Class kept* is the share of garments,",
         "drawn from edges, that it still takes for what they were. The marks: shoes become boots for the classifier at 0.80 or more, their SSIM to",
