@@ -408,8 +408,9 @@ torchrun --nnodes 2 --node-rank 0 --master-addr HOST --master-port 29500 --nproc
 ```
 - The result is that of one process at the same global batch, within float tolerance: same order of the data,
   same draws, batch norm over all (tested with 2 and 3 processes, from a stream, and over two network namespaces).
-  One exception: each process of `cyclegan` shows its critics its own pool of earlier forgeries, and after a resume all
-  begin with the first one's; `--set pool=0` has none.
+  Two exceptions: each process of `cyclegan` shows its critics its own pool of earlier forgeries, and after a resume all
+  begin with the first one's (`--set pool=0` has none); and the pulling-away term compares the codes of each process's own
+  samples.
 - `--batch-size` is over all processes, which have to divide it; otherwise the command says so and stops.
 - The run folder, which process 0 alone writes, has to be where every host sees it.
 - When a process is killed, the others notice in their next exchange with it and stop in one line, with exit code 1;

@@ -204,7 +204,8 @@ def verdicts(data: str, of: dict[tuple[str, int], list[Result]]) -> list[str]:
 
 
 FOUND = """What was found: `auto` tells its networks the class where there are few, the tutorial tells its own none. `auto`'s
-rates, width and average for half a minute were tuned on these same pictures and scores. A quarter of a minute is some 600 turns here."""
+rates, width and average for half a minute were tuned on these same pictures and scores. A quarter of a minute is some 600 turns here.
+`auto`'s rows are of an earlier state of the code around it; what it chooses for these budgets has not changed since."""
 
 
 def page() -> str:

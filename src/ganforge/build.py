@@ -62,6 +62,13 @@ def pick_device(asked: str) -> torch.device:
     if asked == "cuda":
         import os
 
+        local, devices = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if local >= devices:
+            raise UserError(
+                f"this is process {local + 1} of this host, which has {devices} CUDA devices; use "
+                f"--nproc-per-node {devices}, or --device cpu"
+            )
+
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device(asked)
 

@@ -108,8 +108,11 @@ def _fewest(dataset: Any) -> int | None:
 
     if not isinstance(dataset.labels, np.ndarray):
         return None
-    labels = dataset.label(np.arange(len(dataset))).numpy()
-    return int(np.bincount(labels[labels >= 0], minlength=len(dataset.classes)).min())
+    counts, n, step = np.zeros(len(dataset.classes), np.int64), len(dataset), 1 << 16
+    for start in range(0, n, step):  # in parts: a set of millions is not held
+        labels = dataset.label(np.arange(start, min(start + step, n))).numpy()
+        counts += np.bincount(labels[labels >= 0], minlength=len(counts))
+    return int(counts.min())
 
 
 recipe = Recipe(
