@@ -1,8 +1,9 @@
 """What all recipes of restoration share: first the network learns what is most likely, by L1,
-then the game makes it look real (Ledig et al. 2016, arXiv 1609.04802). D compares each restored
-picture with the true one that it should be (relativistic, as in ESRGAN: Wang et al. 2018, arXiv
-1809.00219), and its gradients are bounded. A perceptual term is left to be added
-(--add perceptual=5)."""
+then the game makes it look real (Ledig et al. 2016, arXiv 1609.04802). Where
+much was lost, D compares each restored picture with the true one that it should be (relativistic,
+as in ESRGAN: Wang et al. 2018, arXiv 1809.00219), and its gradients are bounded; from noise, where
+little was lost, such a D leads away, and a plain one does less harm. A perceptual term is left to
+be added (--add perceptual=4)."""
 
 from typing import Any
 

@@ -3,11 +3,11 @@ from ganforge.recipes._restoring import STAGES
 
 recipe = Recipe(
     name="denoise",
-    objective="rpgan",
+    objective="gan",
     family="srresnet",
     citation="Zhang, Zuo, Chen, Meng, Zhang 2016, Beyond a Gaussian Denoiser: Residual Learning of "
     "Deep CNN for Image Denoising, arXiv 1608.03981; the adversary after Ledig et al. 2016, "
-    "arXiv 1609.04802, relativistic as in Wang et al. 2018, arXiv 1809.00219",
+    "arXiv 1609.04802",
     headline="A network that learns the noise beats filters by more than 1 dB.",
     settings={
         "degrade": "noise:25",
