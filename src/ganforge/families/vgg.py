@@ -90,6 +90,7 @@ def _network() -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError):
         state = {}
+    state = state if isinstance(state, dict) else {}
     head = "features."
     # "28" is the last convolution: what lies beyond is not looked at
     found = {k.removeprefix(head): v.float() for k, v in state.items() if k.startswith(head)}
