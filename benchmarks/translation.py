@@ -40,7 +40,7 @@ L1 = {"objective": "regression", "pairs": False}
 JOBS: dict[str, dict[str, Any]] = {
     "edges-l1": {"recipe": "pix2pix", "images": 24_000, "settings": L1 | {"width": 32}},
     "edges-pix2pix": {"recipe": "pix2pix", "images": 24_000, "settings": {"width": 32}},
-    "shoes-cyclegan": {"recipe": "cyclegan", "images": 12_000, "settings": {"width": 24, "depth": 3, "identity": 15.0}},
+    "shoes-cyclegan": {"recipe": "cyclegan", "images": 12_000, "settings": {"width": 24, "depth": 3, "identity": 18.0}},
     "shoes-cut": {"recipe": "cut", "images": 12_000, "settings": {"width": 24, "depth": 3, "terms": {"source": 5.0}}},
     "emoji-pix2pix": {"recipe": "pix2pix", "images": 24_000, "settings": {"width": 32, "resize": True}},
     "emoji-cut": {"recipe": "cut", "images": 8_000, "settings": {"width": 24, "depth": 3, "resize": True}},
