@@ -57,6 +57,17 @@ def test_auto_tells_the_networks_the_class_where_classes_are_few_and_full(tmp_pa
     assert any("one of only 99 pictures" in reason for reason in config.plan)
 
 
+def test_auto_begins_with_components_where_time_is_short_and_classes_are_told(tmp_path):
+    data = labelled(tmp_path / "a.npz", 300, 3)
+    short = ganforge.plan(data, minutes=0.25)[0]
+    assert short.components > 0
+    assert any("principal components" in reason for reason in short.plan)
+    assert ganforge.plan(data, minutes=1)[0].components == 0
+    assert ganforge.plan(DATA, minutes=0.25)[0].components == 0
+    own = ganforge.plan(data, minutes=0.25, settings={"latent.kind": "uniform"})[0]
+    assert own.components == 0
+
+
 def test_what_is_chosen_by_hand_auto_leaves_alone(tmp_path):
     from ganforge.families.dcgan import DCGAN
 

@@ -200,12 +200,15 @@ def begin(
     if start_from is not None:
         _start_from(game, Run.open(start_from))
         config = config.model_copy(update={"start_from": str(start_from)})
+    began = time.monotonic()
     trainer = build_trainer(game, dataset, here)
+    spent = time.monotonic() - began  # a look at the data is part of the training's time
     folder = Run.create(path, config.plain()) if here.first else Run(path)
     if here.first and (launch := _launch()):
         (path / LAUNCH).write_text(launch)
     barrier()
-    return _sit(folder, game, trainer, dataset, budget_of(config), watch, stop_when_converged)
+    budget = budget_of(config)
+    return _sit(folder, game, trainer, dataset, budget, watch, stop_when_converged, spent=spent)
 
 
 LAUNCH = ".launch"
@@ -317,6 +320,7 @@ def _sit(
     watch: Watcher | None,
     stop_when_converged: bool,
     back_to: str | int = "latest",
+    spent: float = 0.0,
 ) -> Run:
     from ganforge.judging.watch import Watch
 
@@ -327,6 +331,7 @@ def _sit(
         sitting = Sitting(
             folder, game, trainer, budget, watchers, judge,
             stop_when_converged=stop_when_converged, held_out=held_out, back_to=back_to,
+            spent=spent,
         )  # fmt: skip
         with _together(folder, trainer.world):
             folder.outcome = sitting.sit()
@@ -449,7 +454,7 @@ def _start_from(game: Game, run: Run) -> None:
     if missing:
         raise UserError(
             f"the networks of {run.path} do not fit this run ({missing[0]} differs or is missing, "
-            f"{len(missing)} in all); use the same recipe, --size, --width and classes"
+            f"{len(missing)} in all); use the same recipe, --size, --width, components and classes"
         )
     nets.load_state_dict(fitting, strict=False)
 

@@ -93,6 +93,8 @@ def build_game(config: Config, own: Own | None = None, device: torch.device | No
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(draws.key(config.seed, "networks"))
         nets = objective.networks(family, spec)
+    if config.components:
+        nets["G"] = _from_components(config, objective, nets, spec)
     if config.augment and "D" in nets:
         from ganforge.data.augment import Augment, Augmented
 
@@ -140,11 +142,49 @@ def _for_sources(config: Config, objective: Objective) -> None:
         )
 
 
+def _from_components(
+    config: Config, objective: Objective, nets: nn.ModuleDict, spec: Spec
+) -> nn.Module:
+    """G, beginning with the data's principal components; `build_trainer` shows it the data.
+
+    Raises:
+        UserError: it does not start from normal latents, or from fewer numbers than components.
+    """
+    from ganforge.families.components import FromComponents
+
+    latent, k = objective.latent, config.components
+    if latent is None or latent.kind != "normal" or spec.source or "G" not in objective.sampled:
+        raise UserError(
+            f"components={k} is for a generator that starts from normal latents, which this one "
+            "does not; use --set components=0"
+        )
+    if latent.size < k:
+        raise UserError(
+            f"components={k} takes as many numbers of z, which has {latent.size} that are no "
+            f"codes; use --set components={latent.size} or fewer, or --set latent.size={k}"
+        )
+    return FromComponents(nets["G"], spec.shape, spec.classes, k)
+
+
+def _show_components(game: Game, data: Source) -> None:
+    """Let a generator that begins with components take them from the data."""
+    from ganforge.families.components import FromComponents, looked_at
+    from ganforge.training.trainer import order
+
+    seed = game.config.seed
+    for net in game.nets.children():
+        if isinstance(net, FromComponents) and not net.means.any():  # another run's are kept
+            n = looked_at(game.spec.shape, len(data))
+            batch = data.batch(order(data, seed, game.config.batch_size).at(0, n))
+            net.fit(batch.real, batch.label, seed)
+
+
 def build_trainer(game: Game, data: Source, world: World | None = None) -> Trainer:
     """The trainer of a game."""
     from ganforge.training.trainer import Trainer, make_optimisers
 
     c = game.config
+    _show_components(game, data)
     names = [p.name for p in game.objective.players()]
     stray = set(c.rates) - set(names)
     if stray:

@@ -64,6 +64,9 @@ class Config(BaseModel):
     terms: dict[str, float] = {}
     latent: LatentConfig = Field(default_factory=lambda: LatentConfig.model_validate({}))
     conditioning: Literal["none", "concat", "projection"] = "none"
+    components: int = Field(
+        0, ge=0, description="principal components of the data that the generator begins with"
+    )
     augment: str = Field(
         "", description="what D sees is changed by: color,translation,cutout,flip,affine,noise"
     )

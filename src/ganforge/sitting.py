@@ -93,7 +93,8 @@ class Judge(Protocol):
 
 class Sitting:
     """See the module. `watchers` are called with every record that is written; sources to
-    show come from `held_out`, if there is any."""
+    show come from `held_out`, if there is any; `spent` are the seconds that a new training
+    took before its first turn."""
 
     def __init__(
         self,
@@ -106,12 +107,13 @@ class Sitting:
         stop_when_converged: bool = False,
         held_out: Any = None,
         back_to: str | int = "latest",
+        spent: float = 0.0,
     ) -> None:
         self.held_out, self.originals, self.back_to = held_out, None, back_to
         self.run, self.game, self.trainer, self.budget = run, game, trainer, budget
         self.watchers = watchers or []
         self.judge, self.stop_when_converged = judge, stop_when_converged
-        self.seconds, self.rollbacks = 0.0, 0
+        self.seconds, self.rollbacks = spent, 0
         self.signal: int | None = None
         self.asked: str | None = None
         self.writes = trainer.world.first

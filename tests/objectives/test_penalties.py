@@ -14,6 +14,7 @@ from ganforge import draws
 from ganforge.errors import UserError
 from ganforge.families import family
 from ganforge.objectives import make_objective, term
+from ganforge.objectives.infogan import InfoGAN
 from ganforge.objectives.latent import Latent
 from ganforge.objectives.objective import TwoPlayer, slopes, squared_slopes
 from ganforge.objectives.terms import off_diagonal, perturbed_slopes, pulling_away
@@ -281,23 +282,26 @@ def test_information_is_zero_for_a_blind_q_and_ln_k_for_a_sharp_one() -> None:
     latent = Latent(0, categorical=(10,))
     game = make_objective("infogan", latent=latent)
 
-    class Q(nn.Module):
-        sharpness = 0.0
-
-        def outputs(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
-            return {"score": x[:, 0], "category0": self.sharpness * x}
-
-    class Tells(nn.Module):
-        def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-            return z
-
-    q = Q()
-    nets = nn.ModuleDict({"G": Tells(), "D": q})
+    z = torch.nn.functional.one_hot(torch.arange(40) % 10, 10).float()
+    assert isinstance(game, InfoGAN)
     for sharpness, wanted in ((0.0, 0.0), (100.0, math.log(10))):
-        q.sharpness = sharpness
-        batch = Batch(torch.zeros(40, 10))
-        game.players()[0].loss(nets, batch)
-        assert game.readings(batch)["L_I/0"].mean().item() == pytest.approx(wanted, abs=1e-5)
+        log_q = game.log_q({"category0": sharpness * z}, z)["code0"]
+        assert log_q.mean().item() + math.log(10) == pytest.approx(wanted, abs=1e-5)
+
+
+def test_infogans_d_moves_for_v_alone_and_q_with_g() -> None:
+    game = make_objective("infogan", latent=Latent(2, categorical=(3,)))
+    nets = game.networks(family("mlp", width=8), Spec((2,)))
+    d, g = game.movers()
+    assert (d.nets, g.nets) == (("D",), ("G", "Q"))
+    real = torch.randn(N, 2)
+    with draws.keyed(0, "move", torch.arange(N)):
+        assert set(d.loss(nets, Batch(real.clone()))) == {"real", "fake"}
+        said = g.loss(nets, Batch(real.clone()))
+    assert set(said) == {"adv", "code0"}
+    said["code0"].backward()
+    for name in ("G", "Q"):
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in nets[name].parameters())
 
 
 def test_a_continuous_code_has_bounded_information() -> None:

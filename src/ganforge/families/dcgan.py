@@ -46,16 +46,26 @@ class Up(nn.Module):
         width: channels at the widest resolution but the last.
         norm: whether maps are batch-normalised.
         condition: width of the condition of these norms, 0 for none.
+        hidden: units of a fully connected layer before the projection, 0 for none.
     """
 
     def __init__(
-        self, inputs: int, shape: tuple[int, ...], width: int, norm: bool = True, condition: int = 0
+        self,
+        inputs: int,
+        shape: tuple[int, ...],
+        width: int,
+        norm: bool = True,
+        condition: int = 0,
+        hidden: int = 0,
     ) -> None:
         super().__init__()
+        self.hidden = connected(inputs, hidden, "batch" if norm else None, nn.ReLU(True))
         self.sizes = halvings(shape[1:])[::-1]
         channels = doubling(width, len(self.sizes) - 1)[::-1]
         self.first = channels[0]
-        self.project = nn.Linear(inputs, self.first * math.prod(self.sizes[0]), bias=not norm)
+        self.project = nn.Linear(
+            hidden or inputs, self.first * math.prod(self.sizes[0]), bias=not norm
+        )
         norms = [BatchNorm(c, condition) if norm else nn.Identity() for c in channels]
         self.norms = nn.ModuleList(norms)
         self.ups = nn.ModuleList(
@@ -66,7 +76,7 @@ class Up(nn.Module):
         )
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        x = to_maps(self.project(z), self.first, self.sizes[0])
+        x = to_maps(self.project(self.hidden(z)), self.first, self.sizes[0])
         for norm, up in zip(self.norms, self.ups, strict=True):
             x = norm(x, condition) if isinstance(norm, BatchNorm) else x
             x = up(F.relu_(x))
@@ -74,10 +84,16 @@ class Up(nn.Module):
 
 
 class Down(nn.Module):
-    """From samples (N, channels, *space) to features (N, F): strided 4x4 convolutions."""
+    """From samples (N, channels, *space) to features (N, F): strided 4x4 convolutions, and
+    where `hidden` is not 0 a fully connected layer of so many units."""
 
     def __init__(
-        self, channels: int, space: tuple[int, ...], width: int, norm: str | None = "batch"
+        self,
+        channels: int,
+        space: tuple[int, ...],
+        width: int,
+        norm: str | None = "batch",
+        hidden: int = 0,
     ) -> None:
         super().__init__()
         sizes = halvings(space)
@@ -90,9 +106,20 @@ class Down(nn.Module):
             layers += [normal_layer(kind, b)] if kind else []
             layers += [nn.LeakyReLU(0.2, True)]
         self.layers = nn.Sequential(*layers)
+        self.hidden = connected(self.features, hidden, norm, nn.LeakyReLU(0.2, True))
+        self.features = hidden or self.features
 
     def forward(self, x: Tensor) -> Tensor:
-        return to_vector(self.layers(x))
+        return self.hidden(to_vector(self.layers(x)))
+
+
+def connected(inputs: int, units: int, norm: str | None, act: nn.Module) -> nn.Sequential:
+    """A fully connected layer from (N, inputs) to (N, units), its norm and its activation;
+    nothing where there are no units."""
+    if not units:
+        return nn.Sequential()
+    layers: list[nn.Module] = [nn.Linear(inputs, units, bias=norm is None)]
+    return nn.Sequential(*layers, *([normal_layer(norm, units)] if norm else []), act)
 
 
 class DCGAN(Family):
@@ -105,16 +132,20 @@ class DCGAN(Family):
         width: channels at the widest resolution; they double as the size halves, up to
             8 times.
         conditioning: how the class enters; "projection" gives G class-conditional norms.
+        hidden: units of a fully connected layer, G's first and D's last but one, as InfoGAN's
+            networks for MNIST have it; the guidelines have none, and 0 is none.
     """
 
-    def __init__(self, width: int = 64, conditioning: Conditioning = "concat") -> None:
-        self.width = width
+    def __init__(
+        self, width: int = 64, conditioning: Conditioning = "concat", hidden: int = 0
+    ) -> None:
+        self.width, self.hidden = width, hidden
         self.conditioning: Conditioning = conditioning
 
     def generator(self, latent: int, shape: tuple[int, ...], classes: int = 0) -> nn.Module:
         self.space(shape, "generator", 8)
         joined = joined_classes(classes, self.conditioning)
-        net = Up(latent + joined, shape, self.width, condition=classes - joined)
+        net = Up(latent + joined, shape, self.width, condition=classes - joined, hidden=self.hidden)
         init_normal(net)
         return Generator(net, classes, joined=joined > 0)
 
@@ -127,7 +158,8 @@ class DCGAN(Family):
     ) -> nn.Module:
         space = self.space(shape, "critic", 8)
         kind = normalisation(norm, "batch")
-        trunk = Down(shape[0] + joined_classes(classes, self.conditioning), space, self.width, kind)
+        channels = shape[0] + joined_classes(classes, self.conditioning)
+        trunk = Down(channels, space, self.width, kind, self.hidden)
         net = Critic(trunk, trunk.features, classes, self.conditioning, heads)
         init_normal(net) if kind == "batch" else init_scaled(net)
         return net

@@ -3,23 +3,44 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ganforge.errors import UserError
 from ganforge.objectives.gan import GAN
 from ganforge.objectives.latent import Latent
-from ganforge.objectives.objective import Family, Terms, require
+from ganforge.objectives.objective import Family, Player, Terms, outputs, require
 from ganforge.spec import Batch, Spec
+
+
+class Q(nn.Module):
+    """Q(c | x) from D's features (N, F): class scores for each categorical code, and a mean and
+    a raw variance for each continuous one. As published one hidden layer of 128 units; layer
+    norm stands in for batch norm, so that no sample depends on its neighbours."""
+
+    def __init__(self, features: int, categorical: tuple[int, ...], continuous: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(features, 128), nn.LayerNorm(128), nn.LeakyReLU(0.1))
+        self.categorical = nn.ModuleList(nn.Linear(128, k) for k in categorical)
+        self.continuous = nn.Linear(128, 2 * continuous) if continuous else None
+
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        """{"category0": (N, k), ..., "continuous": (N, 2 codes)}, what there is of them."""
+        x = self.body(features)
+        said = {f"category{i}": head(x) for i, head in enumerate(self.categorical)}
+        return said if self.continuous is None else said | {"continuous": self.continuous(x)}
 
 
 class InfoGAN(GAN):
     """min_{G,Q} max_D V(D, G) - lambda L_I, L_I = E log Q(c | G(z, c)) + H(c) <= I(c; G(z, c)).
 
-    Q shares D's trunk: a head of class scores for each categorical code, and a mean and a
-    variance for each continuous one. Both players move towards a greater L_I, D for its
-    trunk and heads (as in the authors' code), G for its samples.
+    Q reads D's features. D moves for V alone: what it looks at is what tells reals from
+    forgeries, so G cannot agree with it on marks that no real sample has. (The authors' code
+    moves D's layers for L_I as well; MNIST's digits then named by the code were half as many
+    after equal training.)
 
     Args:
         info: lambda of the categorical codes.
@@ -44,21 +65,21 @@ class InfoGAN(GAN):
         require(fits, f"info={info}, info_continuous={info_continuous} does not fit; use 0 or more")
         self.codes, self.info, self.info_continuous = latent, info, info_continuous
 
-    def make_d(self, family: Family, spec: Spec) -> nn.Module:
-        heads = {f"category{i}": k for i, k in enumerate(self.codes.categorical)}
-        if self.codes.continuous:
-            heads["continuous"] = 2 * self.codes.continuous
-        return family.critic(self.judged(spec), spec.classes, heads, norm=self.critic_norm)
+    def networks(self, family: Family, spec: Spec) -> nn.ModuleDict:
+        nets = super().networks(family, spec)
+        nets["Q"] = Q(features_of(nets["D"], spec), self.codes.categorical, self.codes.continuous)
+        return nets
 
-    def d_loss(self, nets: nn.ModuleDict, b: Batch) -> Terms:
-        return super().d_loss(nets, b) | self.information(nets, b)
+    def players(self) -> list[Player]:
+        d, g = super().players()
+        return [d, replace(g, nets=("G", "Q"))]
 
     def g_loss(self, nets: nn.ModuleDict, b: Batch) -> Terms:
         return super().g_loss(nets, b) | self.information(nets, b)
 
     def information(self, nets: nn.ModuleDict, b: Batch) -> Terms:
         """-lambda E log Q(c | G(z, c)), without the constant H(c)."""
-        log_q = self.log_q(self.judge_fake(nets, b), self.latents(b))
+        log_q = self.log_q(nets["Q"](self.judge_fake(nets, b)["features"]), self.latents(b))
         weight = {"continuous": self.info_continuous}
         return {k: -weight.get(k, self.info) * v.mean() for k, v in log_q.items()}
 
@@ -72,14 +93,15 @@ class InfoGAN(GAN):
             found["continuous"] = gaussian(self.codes.codes(z), *said["continuous"].chunk(2, 1))
         return found
 
-    def readings(self, batch: Batch) -> dict[str, Tensor]:
-        """With L_I of each categorical code in nats, at most its entropy ln K."""
-        found = super().readings(batch)
-        if "D(G(z))" in batch.memo:
-            log_q = self.log_q(batch.memo["D(G(z))"], self.latents(batch))
-            for i, k in enumerate(self.codes.categorical):
-                found[f"L_I/{i}"] = log_q[f"code{i}"].detach() + math.log(k)
-        return found
+
+def features_of(d: nn.Module, spec: Spec) -> int:
+    """The width F of a D's features, of samples like `spec`."""
+    label = torch.zeros(1, dtype=torch.int64) if spec.classes else None
+    d.eval()  # statistics of batches are not to move
+    with torch.no_grad():
+        width = outputs(d, torch.zeros(1, *spec.shape), label)["features"].shape[1]
+    d.train()
+    return width
 
 
 def gaussian(c: Tensor, mean: Tensor, raw: Tensor) -> Tensor:

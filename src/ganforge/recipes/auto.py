@@ -11,6 +11,8 @@ SMALL_SET = 10_000  # pictures; below it D sees augmented ones, if it will see t
 
 FEW, PER_CLASS = 20, 100  # classes that go in as one-hot channels, and pictures of each
 
+COMPONENTS = 32
+
 BLOCK = 16  # channels that a processor's convolutions take at once
 
 
@@ -39,7 +41,7 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
         ]
         return chosen, why
     soon = not fast and minutes <= 0.5
-    rate, ramp = (2e-3, 0.05) if soon else (1e-3, 0.1)
+    rate, ramp = (3e-3, 0.05) if soon else (1e-3, 0.1)
     if fast:
         width = 128
         where = "an accelerator has room for wide networks"
@@ -75,6 +77,13 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
                 f"both networks are told the class: {len(names)} classes of {fewest} pictures or more; "
                 "sample --label makes the one you name"
             )
+            if soon and not {"latent.kind", "latent.size"} & settings.keys():
+                chosen["components"] = COMPONENTS
+                why.append(
+                    f"G begins with each class's mean and {COMPONENTS} principal components: "
+                    f"{minutes * 60:.0f} s are few to learn from nothing; longer trainings do "
+                    "better without"
+                )
         else:
             had = "" if fewest is None else f", one of only {fewest} pictures"
             why.append(

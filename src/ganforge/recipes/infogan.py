@@ -11,6 +11,7 @@ recipe = Recipe(
         "latent.categorical": (10,),
         "latent.continuous": 2,
         "width": 64,
+        "hidden": 1024,
         "batch_size": 64,
         "lr": 0.0002,
         "lr.G": 0.001,
