@@ -31,7 +31,7 @@ SHORT: dict[str, str] = {
     "wgan-gp": "--width 16 --batch-size 32 --lr 5e-4 --images 240000",
     "dragan": f"--width 16 {FAST} --images 100000",
     "cgan": f"{STEADY} --images 120000",
-    "infogan": f"{STEADY} --images 120000",
+    "infogan": "--width 24 --set hidden=256 --lr 5e-4 --set lr.G=1e-3 --set latent.kind=uniform --images 240000",
     "acgan": f"{STEADY} --images 120000",
     "ebgan": "--width 16 --batch-size 32 --images 80000",
     "began": "--width 16 --batch-size 32 --lr 5e-4 --images 100000",

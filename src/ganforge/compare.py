@@ -196,6 +196,8 @@ def code_hash(job: Job) -> str:
                 found[base.__module__] = inspect.getsource(sys.modules[base.__module__])
     for module in (draws, spec, latent, ema, trainer):
         found[module.__name__] = inspect.getsource(module)
+    if recipe.plan is not None:  # what it chooses depends on the whole of its module
+        found["plan"] = inspect.getsource(inspect.getmodule(recipe.plan) or recipe.plan)
     found["settings"] = json.dumps(recipe.settings, sort_keys=True, default=str)
     text = "\0".join(f"{k}\0{found[k]}" for k in sorted(found))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -12,7 +12,7 @@ import inspect
 import json
 import typing
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -22,6 +22,7 @@ from ganforge.errors import UserError
 from ganforge.recipes import Recipe, named
 
 FORMAT = 1
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class LatentConfig(BaseModel):
@@ -30,7 +31,7 @@ class LatentConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     size: int = Field(64, ge=0)
     kind: Literal["normal", "uniform", "truncated"] = "normal"
-    categorical: tuple[int, ...] = ()
+    categorical: tuple[Annotated[int, Field(ge=2)], ...] = ()
     continuous: int = Field(0, ge=0)
 
 
@@ -80,7 +81,7 @@ class Config(BaseModel):
     lr: float = Field(2e-4, gt=0)
     rates: dict[str, float] = Field({}, description="rates of single players, by name")
     rate_end: float = Field(1.0, gt=0, le=1, description="final rate as a share of the first")
-    betas: tuple[float, float] = (0.5, 0.999)
+    betas: tuple[Share, Share] = (0.5, 0.999)
     eps: float = Field(1e-8, gt=0)
     clip: float | None = Field(None, gt=0, description="bound of each gradient component")
     ema: float = Field(10_000, ge=0, description="half-life of the average, in images")

@@ -144,6 +144,17 @@ def test_quick_scores_rank_and_keep_the_real_features():
     assert len(Quick(real, network).real) == 500
 
 
+def test_a_look_at_compiled_networks_leaves_no_trace():
+    sitting, data = playing("dcgan")
+    d = sitting.trainer.nets["D"]
+    d.outputs = torch.compile(d.outputs, backend="eager")
+    before = {k: v.clone() for k, v in d.state_dict().items()}
+    assert any("running_mean" in k for k in before)
+    looked(watch(data), sitting, 1e6)
+    for name, value in d.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
 def test_quick_features_fit_the_data():
     assert quick_features((2,)) == "raw"
     assert quick_features((3, 128, 128)) == "lite"

@@ -39,8 +39,7 @@ class InfoGAN(GAN):
 
     Q reads D's features. D moves for V alone: what it looks at is what tells reals from
     forgeries, so G cannot agree with it on marks that no real sample has. (The authors' code
-    moves D's layers for L_I as well; MNIST's digits then named by the code were half as many
-    after equal training.)
+    moves D's layers for L_I as well.)
 
     Args:
         info: lambda of the categorical codes.
