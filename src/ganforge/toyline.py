@@ -6,19 +6,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
 from ganforge import config as configuration
 from ganforge import recipes
 from ganforge.build import Game, build_game, build_trainer
 from ganforge.data import Dataset
 from ganforge.errors import UserError
+from ganforge.objectives.lsgan import LSGAN
 from ganforge.objectives.objective import TwoPlayer
+from ganforge.objectives.rpgan import RpGAN
 from ganforge.spec import Ask, Batch
 from ganforge.training.trainer import Trainer
 
@@ -63,13 +66,26 @@ def line_game(
     x = (MEAN + SIGMA * rng.standard_normal((50_000, 1))).astype(np.float32)
     config = configuration.resolve(
         recipes.recipe(recipe).with_settings(SETTINGS),
-        {"seed": seed, "horizon": steps * SETTINGS["batch_size"], **settings},
+        {"seed": seed, **settings},
         shape=(1,),
         data="line",
     )
     game = build_game(config)
-    if not isinstance(game.objective, TwoPlayer) or len(game.nets) != 2:
-        raise UserError(f"recipe {recipe!r} has no D to draw; choose gan, lsgan, r3gan, dragan ...")
+    d = game.objective
+    if not isinstance(d, TwoPlayer) or len(game.nets) != 2 or config.latent.size != 1:
+        raise UserError(
+            f"recipe {recipe!r} with these settings has not one G from one number, and one D, to draw; "
+            "choose gan, lsgan, r3gan, dragan ... and leave latent.size alone"
+        )
+    if d.squash is not TwoPlayer.squash and not (isinstance(d, LSGAN) and (d.a, d.b) == (0, 1)):
+        raise UserError(
+            f"the D of recipe {recipe!r} estimates no p / (p + q), which is what the picture compares "
+            "it with; choose gan, lsgan, r3gan, dragan ..."
+        )
+    if config.horizon is None and "horizon" not in settings:
+        turn = config.batch_size * d.d_steps  # images: the rates fall until the last step
+        config = config.model_copy(update={"horizon": steps * turn})
+        game = replace(game, config=config)
     return game, build_trainer(game, Dataset(x, name="line", fingerprint=f"line-{seed}"))
 
 
@@ -87,10 +103,23 @@ def moment(game: Game, trainer: Trainer) -> Moment:
     kernel = np.exp(-0.5 * ((grid[:, None] - x[None]) / width) ** 2)
     q = kernel.mean(1) / (width * math.sqrt(2 * math.pi))
     p = np.exp(-0.5 * ((grid - MEAN) / SIGMA) ** 2) / (SIGMA * math.sqrt(2 * math.pi))
+    if isinstance(objective, RpGAN):
+        score = score - zero(score, torch.from_numpy(p + q))
     at = np.linspace(0, len(x) - 1, 17).astype(int)
     return Moment(
         trainer.step, grid, p, q, objective.squash(score).numpy(), z[at, 0].numpy(), x[at]
     )
+
+
+def zero(score: Tensor, weight: Tensor) -> float:
+    """What is to be taken from scores (N,) that are known but for a constant, so that D has the
+    mean of 1/2 under `weight` (N,), as p / (p + q) has under p + q."""
+    low, high = score.min().item(), score.max().item()
+    for _ in range(60):
+        middle = (low + high) / 2
+        mean = ((score - middle).sigmoid() * weight).sum() / weight.sum()
+        low, high = (middle, high) if mean > 0.5 else (low, middle)
+    return (low + high) / 2
 
 
 def film(
