@@ -1,7 +1,7 @@
 """The pictures of docs/studio.md: each page of the studio, in a real browser.
 
-    ganforge train --recipe infogan --width 24 --batch-size 32 --lr 1e-3 --set lr.G=2e-3 \\
-        --set d_norm=none --images 120000 --run shots/codes
+    ganforge train --recipe infogan --width 24 --set hidden=256 --lr 5e-4 --set lr.G=1e-3 \\
+        --set latent.kind=uniform --images 240000 --run shots/codes
     ganforge train --images 120000 --run shots/garments
     ganforge train --recipe denoise --images 10000 --set warmup=5000 --run shots/denoise
     ganforge train drums --recipe wavegan --set rate=8000 --set samples=4096 --set slices=no \\

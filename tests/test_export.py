@@ -18,7 +18,7 @@ from ganforge.spec import Ask
 
 SMALL = {"width": 4, "batch_size": 4, "steps": 1}
 MADE = {
-    "gan": {}, "dcgan": {}, "sngan": {"size": 32}, "biggan": {"size": 32}, "r3gan": {},
+    "gan": {}, "dcgan": {}, "cgan": {"components": 4, "hidden": 8}, "sngan": {"size": 32}, "biggan": {"size": 32}, "r3gan": {},
     "wavegan": {"layout": "NCT"}, "inpaint": {}, "upscale": {"size": 16},
     "cyclegan": {"size": 16, "depth": 1},
 }  # fmt: skip

@@ -58,12 +58,14 @@ def test_auto_tells_the_networks_the_class_where_classes_are_few_and_full(tmp_pa
 
 
 def test_auto_begins_with_components_where_time_is_short_and_classes_are_told(tmp_path):
-    data = labelled(tmp_path / "a.npz", 300, 3)
+    data = labelled(tmp_path / "a.npz", 390, 3)
     short = ganforge.plan(data, minutes=0.25)[0]
     assert short.components > 0
     assert any("principal components" in reason for reason in short.plan)
     assert ganforge.plan(data, minutes=1)[0].components == 0
     assert ganforge.plan(DATA, minutes=0.25)[0].components == 0
+    few = labelled(tmp_path / "b.npz", 300, 3)  # each is seen 100 times, where 128 are needed
+    assert ganforge.plan(few, minutes=0.25)[0].components == 0
     own = ganforge.plan(data, minutes=0.25, settings={"latent.kind": "uniform"})[0]
     assert own.components == 0
 

@@ -35,7 +35,13 @@ def test_d_nears_the_best_d(recipe: str) -> None:
 
 @pytest.mark.parametrize(
     ("recipe", "settings"),
-    [("wgan", {}), ("sngan", {}), ("infogan", {}), ("gan", {"latent.size": 3})],
+    [
+        ("wgan", {}),
+        ("sngan", {}),
+        ("infogan", {}),
+        ("gan", {"latent.size": 3}),
+        ("gan", {"latent.continuous": 1}),
+    ],
 )
 def test_refused_where_there_is_no_such_picture(recipe: str, settings: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="choose gan, lsgan"):

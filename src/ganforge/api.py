@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from ganforge import config as configuration
 from ganforge import recipes
-from ganforge.build import Own, build_game, build_trainer, own_names, pick_device
+from ganforge.build import (
+    Own,
+    build_game,
+    build_trainer,
+    own_names,
+    pick_device,
+    show_components,
+)
 from ganforge.config import Config
 from ganforge.data import Dataset, open_source
 from ganforge.data.source import parse
@@ -24,7 +31,7 @@ from ganforge.generator import Generator
 from ganforge.run import Run
 from ganforge.sitting import Budget, Sitting, last_whole
 from ganforge.sounds import is_sound, keep_sounds
-from ganforge.training.distributed import World, barrier, join
+from ganforge.training.distributed import World, barrier, join, of_first
 
 if TYPE_CHECKING:
     from ganforge.build import Game
@@ -196,13 +203,19 @@ def begin(
     here = join(device)
     _share_alike(config.batch_size, here)
     config = with_budget(with_horizon(config, own))
+    if start_from is not None:  # its networks are built as they were, whatever a rule chose here
+        theirs = Run.open(start_from).config.get("components", 0)
+        if theirs != config.components:
+            why = [*config.plan, f"components={theirs}, as {start_from} has it"]
+            config = config.model_copy(update={"components": theirs, "plan": why})
     game = build_game(config, own, device)
     if start_from is not None:
         _start_from(game, Run.open(start_from))
         config = config.model_copy(update={"start_from": str(start_from)})
     began = time.monotonic()
+    show_components(game, dataset)
+    spent = of_first(time.monotonic() - began, device)  # what was learned so counts as training
     trainer = build_trainer(game, dataset, here)
-    spent = time.monotonic() - began  # a look at the data is part of the training's time
     folder = Run.create(path, config.plain()) if here.first else Run(path)
     if here.first and (launch := _launch()):
         (path / LAUNCH).write_text(launch)
@@ -288,7 +301,7 @@ def resume(
         )
     own = Own(objective, family)
     game = build_game(config, own, place)
-    trainer = build_trainer(game, dataset, here)
+    trainer = build_trainer(game, dataset, here, fresh=False)
     asked = Budget(steps, images, minutes)
     budget = budget_of(config) if asked == Budget() else asked
     return _sit(folder, game, trainer, dataset, budget, watch, stop_when_converged, back_to)

@@ -145,7 +145,7 @@ def _for_sources(config: Config, objective: Objective) -> None:
 def _from_components(
     config: Config, objective: Objective, nets: nn.ModuleDict, spec: Spec
 ) -> nn.Module:
-    """G, beginning with the data's principal components; `build_trainer` shows it the data.
+    """G, beginning with the data's principal components; `show_components` lets it see the data.
 
     Raises:
         UserError: it does not start from normal latents, or from fewer numbers than components.
@@ -166,25 +166,28 @@ def _from_components(
     return FromComponents(nets["G"], spec.shape, spec.classes, k)
 
 
-def _show_components(game: Game, data: Source) -> None:
-    """Let a generator that begins with components take them from the data."""
+def show_components(game: Game, data: Source) -> None:
+    """Let a generator that begins with components take them from the data, where it has none."""
     from ganforge.families.components import FromComponents, looked_at
     from ganforge.training.trainer import order
 
     seed = game.config.seed
     for net in game.nets.children():
-        if isinstance(net, FromComponents) and not net.means.any():  # another run's are kept
+        if isinstance(net, FromComponents) and not net.means.any():
             n = looked_at(game.spec.shape, len(data))
             batch = data.batch(order(data, seed, game.config.batch_size).at(0, n))
             net.fit(batch.real, batch.label, seed)
 
 
-def build_trainer(game: Game, data: Source, world: World | None = None) -> Trainer:
-    """The trainer of a game."""
+def build_trainer(
+    game: Game, data: Source, world: World | None = None, fresh: bool = True
+) -> Trainer:
+    """The trainer of a game; not `fresh` where a checkpoint follows."""
     from ganforge.training.trainer import Trainer, make_optimisers
 
     c = game.config
-    _show_components(game, data)
+    if fresh:
+        show_components(game, data)
     names = [p.name for p in game.objective.players()]
     stray = set(c.rates) - set(names)
     if stray:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ganforge import draws
 from ganforge.errors import UserError
+from ganforge.families.components import FromComponents
 from ganforge.gallery import Block, legible, stills
 from ganforge.generator import Generator, between
 from ganforge.judging.features import raw
@@ -154,7 +155,7 @@ def directions(
             "--method pca"
         )
     if method == "auto":
-        method = "pca" if first is None else "sefa"
+        method = "sefa" if first is not None else "pictures" if _around(generator) else "pca"
     if first is not None:
         weight = first.weight.detach().float().cpu()[:, :noise]
         values, vectors = torch.linalg.eigh(weight.T @ weight)
@@ -178,9 +179,16 @@ def signed(vectors: Tensor) -> Tensor:
     return vectors * largest.sign()
 
 
+def _around(generator: Generator) -> bool:
+    """Whether much of what z does goes past the layers."""
+    return any(isinstance(m, FromComponents) for m in generator.nets.modules())
+
+
 def first_layer(generator: Generator) -> nn.Linear | None:
     """The first linear layer whose input begins with all of the noise; None where each block gets
     a part of it."""
+    if _around(generator):
+        return None
     ask = generator.ask(4)
     assert ask.latent is not None
     assert generator.latent is not None

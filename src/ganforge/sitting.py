@@ -151,7 +151,8 @@ class Sitting:
         self._since = (self.seconds, trainer.images)
         ending: Outcome | None = None
         while ending is None:
-            if self.budget.reached(trainer.step, trainer.images, self.seconds):
+            # At least one turn, however long the look at the data took.
+            if trainer.step and self.budget.reached(trainer.step, trainer.images, self.seconds):
                 ending = Outcome("budget", 0, "the budget is reached")
                 break
             last = self.budget.reached(

@@ -59,6 +59,10 @@ class Moment:
         return float((w * abs(self.d - self.d_star)).sum() / w.sum())
 
 
+def latent_width(game: TwoPlayer) -> int:
+    return 0 if game.latent is None else game.latent.width
+
+
 def line_game(
     recipe: str, settings: Mapping[str, Any], seed: int, steps: int
 ) -> tuple[Game, Trainer]:
@@ -72,10 +76,10 @@ def line_game(
     )
     game = build_game(config)
     d = game.objective
-    if not isinstance(d, TwoPlayer) or len(game.nets) != 2 or config.latent.size != 1:
+    if not isinstance(d, TwoPlayer) or len(game.nets) != 2 or latent_width(d) != 1:
         raise UserError(
             f"recipe {recipe!r} with these settings has not one G from one number, and one D, to draw; "
-            "choose gan, lsgan, r3gan, dragan ... and leave latent.size alone"
+            "choose gan, lsgan, r3gan, dragan ... and leave the latent alone"
         )
     if d.squash is not TwoPlayer.squash and not (isinstance(d, LSGAN) and (d.a, d.b) == (0, 1)):
         raise UserError(

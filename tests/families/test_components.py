@@ -69,6 +69,22 @@ def test_a_class_of_few_samples_has_fewer_components_and_an_unseen_one_the_commo
     torch.testing.assert_close(net.means[2], x.flatten(1).mean(0))
 
 
+def test_vectors_live_anywhere() -> None:
+    class Zero(nn.Module):
+        def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+            return torch.zeros(len(z), 2)
+
+    net = FromComponents(Zero(), (2,), 0, 1)
+    net.fit(3 + 0.1 * torch.randn(400, 2), None, seed=0)
+    assert (net(torch.randn(9, 4)) > 2).all()
+
+
+def test_a_budget_shorter_than_the_look_at_the_data_still_makes_a_turn(tmp_path: Path) -> None:
+    run = ganforge.train("fashion-mnist-mini", "lsgan", tmp_path / "r", minutes=1e-6,
+                         components=4, width=8, batch_size=16)  # fmt: skip
+    assert run.records()[-1]["step"] == 1
+
+
 def test_what_is_looked_at_is_bounded() -> None:
     assert looked_at((1, 28, 28), 60_000) == 10_000
     assert looked_at((3, 256, 256), 60_000) * 3 * 256 * 256 <= 1 << 24
@@ -88,11 +104,16 @@ def test_a_run_keeps_its_components_over_resume_and_as_another_ones_start(tmp_pa
     run = train("fashion-mnist-mini", "a")
     first = means(run)
     assert first.abs().max() > 0.5
-    ganforge.resume(run.path, images=128)
+    with pytest.MonkeyPatch.context() as patch:  # what a checkpoint holds is not sought again
+        patch.setattr(FromComponents, "fit", None)
+        ganforge.resume(run.path, images=128)
     assert torch.equal(means(run), first)
     other = train("fashion-mnist-mini:Bag", "b", start_from=run.path)
     assert torch.equal(means(other), first)
     assert not torch.equal(means(train("fashion-mnist-mini:Bag", "c")), first)
+    bare = train("fashion-mnist-mini", "d", components=0)
+    again = train("fashion-mnist-mini", "e", start_from=bare.path)
+    assert again.config["components"] == 0
 
 
 @pytest.mark.parametrize(

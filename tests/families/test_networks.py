@@ -253,3 +253,16 @@ def test_no_parameter_idles(name):
     for net, x in nets:
         net(x, labels()).square().sum().backward()
         assert [k for k, p in net.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize("norm", ["family", None])
+def test_connected_layers_of_dcgan(norm: str | None) -> None:
+    made = {h: family("dcgan", width=8, hidden=h) for h in (0, 6)}
+    x, z = torch.randn(4, 1, 16, 16), torch.randn(4, 5)
+    d = made[6].critic((1, 16, 16), norm=norm)
+    assert d.outputs(x)["features"].shape == (4, 6)
+    assert made[6].generator(5, (1, 16, 16))(z).shape == x.shape
+    for kind in ("generator", "critic"):  # checkpoints from before there were any still fit
+        given = (5, (1, 16, 16)) if kind == "generator" else ((1, 16, 16),)
+        bare = getattr(made[0], kind)(*given).state_dict()
+        assert not any("hidden" in k for k in bare)

@@ -14,7 +14,7 @@ from ganforge import draws
 from ganforge.errors import UserError
 from ganforge.families import family
 from ganforge.objectives import make_objective, term
-from ganforge.objectives.infogan import InfoGAN
+from ganforge.objectives.infogan import InfoGAN, features_of
 from ganforge.objectives.latent import Latent
 from ganforge.objectives.objective import TwoPlayer, slopes, squared_slopes
 from ganforge.objectives.terms import off_diagonal, perturbed_slopes, pulling_away
@@ -302,6 +302,15 @@ def test_infogans_d_moves_for_v_alone_and_q_with_g() -> None:
     said["code0"].backward()
     for name in ("G", "Q"):
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in nets[name].parameters())
+
+
+def test_q_needs_features() -> None:
+    class Mute(nn.Module):
+        def outputs(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
+            return {"score": x[:, 0]}
+
+    with pytest.raises(UserError, match="features"):
+        features_of(Mute(), Spec((2,)))
 
 
 def test_a_continuous_code_has_bounded_information() -> None:

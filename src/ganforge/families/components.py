@@ -48,7 +48,8 @@ class FromComponents(nn.Module):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         learned = self.body(z, y)
-        return (self.guess(z, y).to(learned.dtype) + 2 * learned).clamp(-1, 1)
+        x = 2 * learned + self.guess(z, y).to(learned.dtype)  # in G's memory layout
+        return x.clamp(-1, 1) if len(self.shape) > 1 else x  # vectors live anywhere
 
     def guess(self, z: Tensor, y: Tensor | None) -> Tensor:
         """m_y + sum_i g_yi z_i b_yi, (N, *shape)."""

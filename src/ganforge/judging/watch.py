@@ -226,8 +226,9 @@ class Watch:
     # -- the pulse, by the networks that are being trained --------------------------------
     def _pulse(self, sitting: Playing) -> dict[str, Any]:
         nets = copy.deepcopy(sitting.trainer.nets).requires_grad_(False)
-        for part in nets.modules():  # a compiled one stays bound to what was copied
-            part.__dict__.pop("outputs", None)
+        for part in nets.modules():  # a compiled method stays bound to what was copied
+            if callable(getattr(type(part), "outputs", None)):
+                part.__dict__.pop("outputs", None)
         fake, label = self.samples(sitting, nets, "pulse", PULSE)
         pulse = self.pulse.take(fake, label, self._scores(sitting, nets, fake, label))
         now = {

@@ -78,7 +78,8 @@ class InfoGAN(GAN):
 
     def information(self, nets: nn.ModuleDict, b: Batch) -> Terms:
         """-lambda E log Q(c | G(z, c)), without the constant H(c)."""
-        log_q = self.log_q(nets["Q"](self.judge_fake(nets, b)["features"]), self.latents(b))
+        said = nets["Q"](self.judge_fake(nets, b)["features"])
+        log_q = self.log_q({k: v.float() for k, v in said.items()}, self.latents(b))
         weight = {"continuous": self.info_continuous}
         return {k: -weight.get(k, self.info) * v.mean() for k, v in log_q.items()}
 
@@ -94,13 +95,22 @@ class InfoGAN(GAN):
 
 
 def features_of(d: nn.Module, spec: Spec) -> int:
-    """The width F of a D's features, of samples like `spec`."""
+    """The width F of a D's features, of samples like `spec`.
+
+    Raises:
+        UserError: this D tells its score alone.
+    """
     label = torch.zeros(1, dtype=torch.int64) if spec.classes else None
     d.eval()  # statistics of batches are not to move
     with torch.no_grad():
-        width = outputs(d, torch.zeros(1, *spec.shape), label)["features"].shape[1]
+        said = outputs(d, torch.zeros(1, *spec.shape), label)
     d.train()
-    return width
+    if "features" not in said:
+        raise UserError(
+            "infogan's Q reads what D found in a sample; let D.outputs also return "
+            '"features": (N, F), or choose another objective'
+        )
+    return said["features"].shape[1]
 
 
 def gaussian(c: Tensor, mean: Tensor, raw: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
     """Settings for these data on this machine, and the reason for each."""
     import torch
 
+    from ganforge.families.components import FEWEST, looked_at
+
     fast = torch.cuda.is_available() and settings.get("device", "auto") in ("auto", "cuda")
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -77,7 +79,11 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
                 f"both networks are told the class: {len(names)} classes of {fewest} pictures or more; "
                 "sample --label makes the one you name"
             )
-            if soon and not {"latent.kind", "latent.size"} & settings.keys():
+            seen_each = looked_at(tuple(dataset.shape), len(dataset)) // len(names)
+            enough = (
+                seen_each >= FEWEST * COMPONENTS
+            )  # large pictures are looked at in small numbers
+            if soon and enough and not {"latent.kind", "latent.size"} & settings.keys():
                 chosen["components"] = COMPONENTS
                 why.append(
                     f"G begins with each class's mean and {COMPONENTS} principal components: "
