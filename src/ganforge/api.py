@@ -203,14 +203,15 @@ def begin(
     here = join(device)
     _share_alike(config.batch_size, here)
     config = with_budget(with_horizon(config, own))
-    if start_from is not None:  # its networks are built as they were, whatever a rule chose here
-        theirs = Run.open(start_from).config.get("components", 0)
+    other = None if start_from is None else Run.open(start_from)
+    if other is not None:  # its networks are built as they were, whatever a rule chose here
+        theirs = other.config.get("components", 0)
         if theirs != config.components:
             why = [*config.plan, f"components={theirs}, as {start_from} has it"]
             config = config.model_copy(update={"components": theirs, "plan": why})
     game = build_game(config, own, device)
-    if start_from is not None:
-        _start_from(game, Run.open(start_from))
+    if other is not None:
+        _start_from(game, other)
         config = config.model_copy(update={"start_from": str(start_from)})
     began = time.monotonic()
     show_components(game, dataset)
