@@ -103,12 +103,36 @@ def test_an_option_of_two_owners_says_whose_it_is():
         ("ae", {"degrade": "noise:25"}, "starts from noise"),
         ("vae", {"degrade": "noise:25"}, "starts from noise"),
         ("denoise", {"objective": "infogan"}, "starts from noise"),
+        ("ae", {"augment": "translation"}, "has no discriminator"),
+        ("denoise", {"objective": "regression", "augment": "color"}, "has no discriminator"),
     ],
 )
 def test_what_would_mean_nothing_is_refused(tmp_path, recipe, settings, said):
     data = labelled(tmp_path / "a.npz", 30, 3)
     with pytest.raises(UserError, match=said):
         ganforge.plan(data, recipe, settings=settings)
+
+
+def test_a_game_of_ones_own_says_what_it_can(tmp_path):
+    """The rules are the objective's, not the registered names'."""
+
+    class Alone(ganforge.objectives.objective_class("gan")):
+        labels, from_source, alone = "ignored", False, True
+
+    data = labelled(tmp_path / "a.npz", 30, 3)
+    for given, said in (
+        ({"conditioning": "concat"}, "does not look at classes"),
+        ({"degrade": "noise:25"}, "starts from noise"),
+        ({"augment": "color"}, "has no discriminator"),
+    ):
+        with pytest.raises(UserError, match=said):
+            ganforge.plan(data, "gan", objective=Alone, settings=given)
+
+
+def test_what_a_recipe_augments_for_d_is_left_out_where_there_is_none():
+    small = np.zeros((300, 32, 32), np.uint8)
+    assert ganforge.plan(small, "auto", images=3_000_000)[0].augment
+    assert not ganforge.plan(small, "auto", images=3_000_000, objective="ae")[0].augment
 
 
 def test_acgan_without_labels_is_told_what_helps():

@@ -347,8 +347,11 @@ def _sit(
             stop_when_converged=stop_when_converged, held_out=held_out, back_to=back_to,
             spent=spent,
         )  # fmt: skip
-        with _together(folder, trainer.world):
-            folder.outcome = sitting.sit()
+        try:
+            with _together(folder, trainer.world):
+                folder.outcome = sitting.sit()
+        finally:
+            dataset.rest()
     if trainer.world.first:
         from ganforge.judging.report import keep_neighbours, report
 

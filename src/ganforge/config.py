@@ -148,19 +148,6 @@ def parse_terms(pairs: Iterable[str]) -> dict[str, float]:
     return out
 
 
-ALONE = ("ae", "vae")
-"""Games with no D, whose one player is of another name."""
-
-CLASSES = ("acgan",)
-"""Games that cannot do without classes."""
-
-BLIND = ("ebgan", "began", "cyclegan", "regression")
-"""Games whose losses do not see a sample's class."""
-
-SOURCELESS = ("ae", "vae", "infogan")
-"""Games that do not start from a source."""
-
-
 def resolve(
     recipe: Recipe,
     settings: Mapping[str, Any],
@@ -191,8 +178,9 @@ def resolve(
     game = merged.pop("objective", recipe.objective)
     family = merged.pop("family", recipe.family)
     extra = {**merged.pop("terms", {}), **(terms or {})}
+    rules = objective_class(game) if isinstance(game, str) else game
     owners = {
-        "objective": hints(objective_class(game) if isinstance(game, str) else game, {"latent"}),
+        "objective": hints(rules, {"latent"}),
         "family": hints(_family_class(family) if isinstance(family, str) else family, set()),
         "latent": {k: f.annotation for k, f in LatentConfig.model_fields.items()},
     }
@@ -205,7 +193,7 @@ def resolve(
         if dot and owner == "lr":
             # A recipe's rates of single players give way to the user's one for all, and do not
             # follow into a game that has other players.
-            if key in settings or not ("lr" in settings or (exchanged and game in ALONE)):
+            if key in settings or not ("lr" in settings or (exchanged and rules.alone)):
                 parts["lr"][name] = value
         elif dot and owner == "train" and name in fields:
             top[name] = _nothing(value, Config.model_fields[name].annotation)
@@ -242,22 +230,29 @@ def resolve(
     if conditioning != "none" and "conditioning" in owners["family"]:
         parts["family"].setdefault("conditioning", conditioning)
     if conditioning != "none" and not class_names:
-        needs = game in CLASSES
+        needs = rules.labels == "needed"
         raise UserError(
             f"recipe {recipe.name!r} makes samples by class, but these data have no labels; use "
             "sub-folders as classes, or "
             + ("another recipe, such as dcgan" if needs else "--set conditioning=none")
         )
-    if conditioning != "none" and game in BLIND:
+    if conditioning != "none" and rules.labels == "ignored":
         raise UserError(
-            f"objective {game!r} does not look at classes, so that a sample's label would mean "
+            f"objective {named(game)!r} does not look at classes, so that a sample's label would mean "
             "nothing; use --set conditioning=none, or recipe cgan, acgan or biggan"
         )
-    if source is not None and game in SOURCELESS:
+    if source is not None and not rules.from_source:
         raise UserError(
-            f"objective {game!r} starts from noise or from its samples, and these data have sources; "
+            f"objective {named(game)!r} starts from noise or from its samples, and these data have sources; "
             "drop degrade= or inputs=, or use --set objective=rpgan or regression"
         )
+    if top.get("augment") and rules.alone:  # it is what D sees
+        if settings.get("augment"):
+            raise UserError(
+                f"objective {named(game)!r} has no discriminator, whose samples augment would change; "
+                "leave it out"
+            )
+        top["augment"] = ""
     checked = {o: _typed(o, parts[o], owners[o]) for o in ("objective", "family")}
     spec = {"shape": shape, "classes": len(class_names or []) if conditioning != "none" else 0}
     body = {

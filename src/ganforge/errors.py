@@ -1,4 +1,4 @@
-"""The one error a user can cause, and the one that other processes can."""
+"""The errors a user can cause, and the one that other processes can."""
 
 
 class UserError(ValueError):
@@ -7,6 +7,11 @@ class UserError(ValueError):
     The command line prints its message on one line and exits with 2; Python callers
     get it as a `ValueError`. Bugs of ours are `assert`s and ordinary exceptions.
     """
+
+
+class Lacking(UserError):
+    """This machine lacks something: room on a disk, a right, a package. It says nothing about
+    the data that were being read, so nothing is concluded about them."""
 
 
 class Lost(RuntimeError):

@@ -22,8 +22,9 @@ from PIL import Image
 import ganforge
 from ganforge.data import open_source
 from ganforge.data.shuffle import Windowed
-from ganforge.data.streamed import braces
-from ganforge.errors import UserError
+from ganforge.data.streamed import GivenUp, Remote, braces
+from ganforge.errors import Lacking, UserError
+from ganforge.judging.samples import Rows
 from ganforge.training.checkpoints import read
 
 EACH = 10
@@ -216,7 +217,92 @@ def test_the_cache_stays_within_its_limit(served, monkeypatch, tmp_path):
     assert not list((tmp_path / "cache" / "shards").glob(".shard-*"))
 
 
+def emptied(tmp_path: Path) -> None:
+    """Nothing of the shards is at hand any more."""
+    for path in (tmp_path / "cache" / "shards").glob("*.store"):
+        path.unlink()
+
+
+def test_what_was_to_come_is_given_up(served, tmp_path, monkeypatch):
+    data = open_source(f"{served.url}/s-{{0..5}}.tar")
+    emptied(tmp_path)
+    fetch, begun, go = data.shards.remote.fetch, threading.Semaphore(0), threading.Event()
+    asked = []
+
+    def slow(url, to, unwanted=None):
+        asked.append((url, unwanted))
+        begun.release()
+        go.wait(60)
+        fetch(url, to, unwanted)
+
+    monkeypatch.setattr(data.shards.remote, "fetch", slow)
+    data.shards.want(np.arange(60))
+    begun.acquire()
+    begun.acquire()  # both threads are busy, four shards wait
+    data.rest()
+    go.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("shards"):
+            thread.join(60)
+    assert len(asked) == 2
+    assert not list((tmp_path / "cache" / "shards").glob("*.store"))
+    assert not list((tmp_path / "cache" / "shards").glob(".shard-*"))
+    with pytest.raises(GivenUp):
+        fetch(asked[0][0], tmp_path / "part", asked[0][1])
+    assert values(data, np.arange(60)) == list(range(60))  # and can be wanted again
+
+
+def test_a_training_fetches_nothing_after_its_end(served, tmp_path):
+    url = f"{served.url}/s-{{0..5}}.tar"
+    run = ganforge.train(url, "gan", tmp_path / "run", steps=2, width=8, batch_size=8, size=8,
+                         horizon=1000)  # fmt: skip
+    assert run.outcome is not None
+    left = [t for t in threading.enumerate() if t.name.startswith("shards") and t.is_alive()]
+    for thread in left:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def test_what_is_scored_is_not_read_beyond(served):
+    data = open_source(f"{served.url}/s-{{0..5}}.tar")
+    wanted = []
+    data.shards.want = wanted.append
+    Rows(data, 30).at(0, 30)
+    assert sum(map(len, wanted)) == 10  # a window is of two shards, twenty samples
+    del wanted[:]
+    data.shuffle(0).at(0, 30)
+    assert sum(map(len, wanted)) == 30
+
+
+def test_what_a_killed_process_left_is_removed(served, tmp_path):
+    open_source(f"{served.url}/s-0.tar")
+    old, new = (tmp_path / "cache" / "shards" / f".shard-{k}" for k in ("old", "new"))
+    old.touch()
+    new.touch()
+    os.utime(old, (0, 0))
+    open_source(f"{served.url}/s-0.tar")
+    assert new.exists()
+    assert not old.exists()
+
+
 # -- what can be wrong ----------------------------------------------------------------------
+def test_a_full_disk_is_no_fault_of_the_shards(served, monkeypatch):
+    """It is said, and nothing is remembered of it."""
+    url = f"{served.url}/s-{{0..5}}.tar"
+    whole, asked = Remote.ask, []
+
+    def full(remote, work):
+        asked.append(1)
+        if len(asked) == 9:  # six are asked about, sizes.json and classes.json, then the first
+            return whole(remote, lambda: os.write(os.open("/dev/full", os.O_WRONLY), b"x"))
+        return whole(remote, work)
+
+    monkeypatch.setattr(Remote, "ask", full)
+    with pytest.raises(Lacking, match=r"disk is full.*GANFORGE_CACHE"):
+        open_source(url)
+    assert len(open_source(url)) == 60
+
+
 def test_a_broken_shard_is_named_and_left_out(served):
     (served.folder / "s-1.tar").write_bytes(shard(10)[:3000])
     (served.folder / "s-4.tar").unlink()
@@ -240,8 +326,7 @@ def test_an_unreadable_picture_gives_way_to_a_neighbour(served):
 
 def test_a_shard_that_vanishes_is_named(served, tmp_path):
     data = open_source(f"{served.url}/s-{{0..5}}.tar")
-    for path in (tmp_path / "cache" / "shards").glob("*.store"):
-        path.unlink()
+    emptied(tmp_path)
     (served.folder / "s-2.tar").unlink()
     with pytest.raises(UserError, match=r"s-2\.tar cannot be read \(not found\).*resume"):
         data.real(np.array([25]))
@@ -297,8 +382,7 @@ def test_a_resume_is_exact(served, tmp_path):
     url = f"{served.url}/s-{{0..5}}.tar"
     whole = ganforge.train(url, run=tmp_path / "whole", steps=6, **settings)
     ganforge.train(url, run=tmp_path / "parts", steps=2, **settings)
-    for path in (tmp_path / "cache" / "shards").glob("*.store"):
-        path.unlink()  # what was brought before matters not
+    emptied(tmp_path)  # what was brought before matters not
     parts = ganforge.resume(tmp_path / "parts", steps=6)
     a, b = networks(whole.path, 6), networks(parts.path, 6)
     assert all((a[k] == b[k]).all() for k in a)

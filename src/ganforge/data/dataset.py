@@ -66,9 +66,13 @@ class Dataset:
         they are), pictures in channels-last memory; label (N,) int64 or None."""
         return Batch(self.real(indices), self.label(indices))
 
-    def shuffle(self, seed: int = 0, batch_size: int = 1) -> Order:
-        """The endless order in which batches of this size see the samples."""
+    def shuffle(self, seed: int = 0, batch_size: int = 1, end: int | None = None) -> Order:
+        """The endless order in which batches of this size see the samples; `end` is the
+        position, if it is known, at which nobody goes on."""
         return Shuffle(len(self), seed)
+
+    def rest(self) -> None:
+        """Nothing is wanted for now: what is fetched ahead of its use is given up."""
 
     def real(self, indices: np.ndarray) -> Tensor:
         """`batch(indices).real` alone."""

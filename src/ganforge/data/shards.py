@@ -21,7 +21,7 @@ from ganforge.data.files import UNREADABLE, Broken, Tar, read_whole
 from ganforge.data.packing import Raw
 from ganforge.data.picturefiles import PictureSamples
 from ganforge.data.store import UNSPLIT
-from ganforge.errors import UserError
+from ganforge.errors import Lacking, UserError
 
 PARQUET = (".parquet",)
 _LABEL = ("label", "cls", "class")
@@ -132,12 +132,12 @@ class Table:
     """
 
     def __init__(self, path: Path | IO[bytes], name: str) -> None:
-        """Raises: Broken: it is damaged, or has no pictures. UserError: no pyarrow."""
+        """Raises: Broken: it is damaged, or has no pictures. Lacking: no pyarrow."""
         self.name = name
         try:
             import pyarrow.parquet as pq
         except ImportError:
-            raise UserError(
+            raise Lacking(
                 f"{name} needs pyarrow; install it with: pip install 'ganforge[stream]'"
             ) from None
         try:

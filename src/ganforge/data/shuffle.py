@@ -124,9 +124,9 @@ class Windowed:
             found[these] = self._starts[shard] + place[these] - ends[nth] + self.counts[shard]
         return found
 
-    def ahead(self, start: int, count: int) -> np.ndarray:
-        """Samples of these positions' lanes a window later: what to have at hand by then."""
-        return self.at(start + -(-self.window // self.width) * self.batch_size, count)
+    def later(self, position: int) -> int:
+        """The position of the same lane a window later."""
+        return position + -(-self.window // self.width) * self.batch_size
 
     def _line(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The shards in the epoch's order, and where each ends on the line."""

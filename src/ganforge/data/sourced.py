@@ -60,8 +60,11 @@ class Sourced(Dataset, ABC):
                 source = self.sources(indices, real)
         return Batch(real, self.label(indices), source)
 
-    def shuffle(self, seed: int = 0, batch_size: int = 1) -> Order:
-        return self.target.shuffle(seed, batch_size)
+    def shuffle(self, seed: int = 0, batch_size: int = 1, end: int | None = None) -> Order:
+        return self.target.shuffle(seed, batch_size, end)
+
+    def rest(self) -> None:
+        self.target.rest()
 
     @abstractmethod
     def sources(self, indices: np.ndarray, real: Tensor) -> Tensor:

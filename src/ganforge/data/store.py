@@ -29,7 +29,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from ganforge.errors import UserError
+from ganforge.errors import Lacking
 
 FORMAT = 1
 MAGIC = b"ganforge store\0\1"
@@ -236,7 +236,7 @@ def cache_folder(cache: str | Path | None = None) -> Path:
     ~/.cache/ganforge.
 
     Raises:
-        UserError: the folder cannot be made.
+        Lacking: the folder cannot be made.
     """
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     chosen = cache or os.environ.get("GANFORGE_CACHE") or f"{home}/ganforge"
@@ -244,7 +244,7 @@ def cache_folder(cache: str | Path | None = None) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise UserError(
+        raise Lacking(
             f"cannot make the cache folder {folder}: {e.strerror}; set GANFORGE_CACHE to a folder "
             "that can be written"
         ) from None
@@ -269,18 +269,25 @@ def cached(folder: Path, key: str, pack: Callable[[Path], None]) -> Store:
             pack(path)
             return Store(path)
     except OSError as e:
-        if e.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                f"the disk is full: packing into {folder} stopped; free some space or set "
-                "GANFORGE_CACHE to a folder on a larger disk"
-            ) from None
+        if (lacking := room(e, folder)) is not None:
+            raise lacking from None
         if e.errno in (errno.EACCES, errno.EROFS, errno.EPERM) and (
             e.filename is None or str(folder) in str(e.filename)
         ):
-            raise UserError(
+            raise Lacking(
                 f"the cache folder {folder} cannot be written; set GANFORGE_CACHE to one that can"
             ) from None
         raise
+
+
+def room(e: OSError, folder: Path) -> Lacking | None:
+    """What to say of a disk, or a share of it, that is full; None of any other error."""
+    if e.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    return Lacking(
+        f"the disk is full: packing into {folder} stopped; free some space or set "
+        "GANFORGE_CACHE to a folder on a larger disk"
+    )
 
 
 @contextlib.contextmanager

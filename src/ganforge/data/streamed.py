@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,13 +32,14 @@ from ganforge.data.files import Broken, reason
 from ganforge.data.packing import Form, Progress, Raw, Wish, pack
 from ganforge.data.shards import PARQUET, Labelled, Table, shard_samples
 from ganforge.data.shuffle import Windowed
-from ganforge.data.store import FORMAT, Store, alone, cached
-from ganforge.errors import UserError
+from ganforge.data.store import FORMAT, Store, alone, cached, room
+from ganforge.errors import Lacking, UserError
 
 LIMIT = "GANFORGE_STREAM_GB"  # of the disk that brought shards may take, each host
 _LIMIT_GB = 20.0
 _MAPPED = 256
 _TRIES = 3
+_LEFT_AFTER = 24 * 3600  # seconds after which nobody still writes a file that was being brought
 _ENDINGS = (".tar", ".tar.gz", ".tgz", *PARQUET)
 
 
@@ -59,15 +60,25 @@ class Unfit(UserError):
     """What was asked for does not fit the samples: of no shard, so the next is not tried."""
 
 
-class Remote:
-    """Files at URLs, through fsspec."""
+class GivenUp(Exception):
+    """What was being brought is no longer wanted."""
 
-    def __init__(self, url: str) -> None:
+
+class Remote:
+    """Files at URLs, through fsspec.
+
+    Args:
+        url: one of them.
+        folder: where they are brought to.
+    """
+
+    def __init__(self, url: str, folder: Path) -> None:
         """Raises: UserError: there is no reader for such URLs."""
+        self.folder = folder
         try:
             import fsspec
         except ImportError:
-            raise UserError(
+            raise Lacking(
                 f"{url} needs fsspec; install it with: pip install 'ganforge[stream]'"
             ) from None
         slow: dict[str, Any] = {}
@@ -88,7 +99,7 @@ class Remote:
         self.scheme = url.partition("://")[0]
 
     def ask(self, work: Callable[[], Any]) -> Any:
-        """Raises: Broken: it did not work, though tried three times."""
+        """Raises: Broken: it did not work, though tried three times. Lacking: no room here."""
         for left in reversed(range(_TRIES)):
             try:
                 return work()
@@ -98,6 +109,10 @@ class Remote:
                     raise Broken("not found") from None
                 time.sleep(0.3 * (_TRIES - left))
             except Exception as e:  # each kind of storage raises errors of its own
+                if isinstance(e, GivenUp):
+                    raise
+                if isinstance(e, OSError) and (lacking := room(e, self.folder)) is not None:
+                    raise lacking from None
                 if not left:
                     raise Broken(reason(e)) from None
                 time.sleep(0.3 * (_TRIES - left))
@@ -118,8 +133,16 @@ class Remote:
     def read(self, url: str) -> bytes:
         return self.ask(lambda: self.fs.cat_file(url))
 
-    def fetch(self, url: str, to: Path) -> None:
-        self.ask(lambda: self.fs.get_file(url, str(to)))
+    def fetch(self, url: str, to: Path, unwanted: threading.Event | None = None) -> None:
+        """Raises: GivenUp: it became unwanted on the way."""
+        from fsspec.callbacks import Callback
+
+        class Asking(Callback):
+            def relative_update(self, inc: int = 1) -> None:
+                if unwanted is not None and unwanted.is_set():
+                    raise GivenUp(url)
+
+        self.ask(lambda: self.fs.get_file(url, str(to), callback=Asking()))
 
     def rows(self, url: str) -> int | None:
         """How many a parquet file has, by its end; None where storage gives no parts of files."""
@@ -181,6 +204,7 @@ class Shards:
         self._coming: dict[int, Future[Store]] = {}
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
+        self._unwanted = threading.Event()  # set for what the pool was given
 
     def gather(self, places: np.ndarray, column: str, out: np.ndarray) -> np.ndarray:
         """Into `out` (N, ...) the column's values at these sample numbers (N,)."""
@@ -219,13 +243,25 @@ class Shards:
             for number in np.unique(np.searchsorted(self.ends, places, "right")).tolist():
                 if number not in self._open and number not in self._coming:
                     self._pool = self._pool or ThreadPoolExecutor(2, "shards")
-                    self._coming[number] = self._pool.submit(self.bring, number)
+                    self._coming[number] = self._pool.submit(self.bring, number, self._unwanted)
 
-    def bring(self, number: int) -> Store:
+    def rest(self) -> None:
+        """Give up what was begun by `want` and is not here yet: otherwise the program's end
+        would wait for all of it."""
+        with self._lock:
+            pool, self._pool, self._coming = self._pool, None, {}
+            self._unwanted.set()
+            self._unwanted = threading.Event()
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def bring(self, number: int, unwanted: threading.Event | None = None) -> Store:
         """Raises: UserError: the shard can no longer be read, or has other samples."""
         shard = self.shards[number]
         try:
-            store = packed(shard.url, shard.about, self.remote, self.folder, self.wish, self.form)
+            store = packed(
+                shard.url, shard.about, self.remote, self.folder, self.wish, self.form, unwanted
+            )
         except Broken as e:
             raise UserError(
                 f"shard {shard.url} cannot be read ({e}); the last checkpoint is intact: bring the "
@@ -280,7 +316,13 @@ def limit() -> int:
 
 
 def packed(
-    url: str, about: str, remote: Remote, folder: Path, wish: Wish, form: Form | None
+    url: str,
+    about: str,
+    remote: Remote,
+    folder: Path,
+    wish: Wish,
+    form: Form | None,
+    unwanted: threading.Event | None = None,
 ) -> Store:
     """A shard's samples in a store, brought and packed unless they are there.
 
@@ -291,25 +333,27 @@ def packed(
     key = hashlib.blake2b(json.dumps(parts).encode(), digest_size=12).hexdigest()
 
     def work(path: Path) -> None:
-        with brought(url, remote, folder) as (raw, _):
+        with brought(url, remote, folder, unwanted) as raw:
             pack(raw, wish, path, form=form)
 
     try:
         return cached(folder, key, work)
+    except Lacking:
+        raise
     except UserError as e:
-        if "disk" in str(e) or "cache folder" in str(e) or "pip install" in str(e):
-            raise
         raise Broken(str(e)) from None
 
 
 @contextlib.contextmanager
-def brought(url: str, remote: Remote, folder: Path) -> Any:
-    """A shard's samples as published and its size, while it lies in a file here."""
+def brought(
+    url: str, remote: Remote, folder: Path, unwanted: threading.Event | None = None
+) -> Iterator[Raw]:
+    """A shard's samples as published, while it lies in a file here."""
     handle, name = tempfile.mkstemp(prefix=".shard-", dir=folder)
     os.close(handle)
     try:
-        remote.fetch(url, Path(name))
-        yield shard_samples(Path(name), url.rpartition("/")[2]), os.path.getsize(name)
+        remote.fetch(url, Path(name), unwanted)
+        yield shard_samples(Path(name), url.rpartition("/")[2])
     finally:
         os.unlink(name)
 
@@ -341,19 +385,25 @@ class Streamed(Dataset):
         )
         self.shards = shards
 
-    def shuffle(self, seed: int = 0, batch_size: int = 1) -> Ahead:
-        return Ahead(self.shards, seed, batch_size)
+    def shuffle(self, seed: int = 0, batch_size: int = 1, end: int | None = None) -> Ahead:
+        return Ahead(self.shards, seed, batch_size, end)
+
+    def rest(self) -> None:
+        self.shards.rest()
 
 
 class Ahead:
     """`Windowed` order that has shards brought before they are needed."""
 
-    def __init__(self, shards: Shards, seed: int, batch_size: int) -> None:
-        self.shards = shards
+    def __init__(self, shards: Shards, seed: int, batch_size: int, end: int | None = None) -> None:
+        self.shards, self.end = shards, end
         self.order = Windowed([s.samples for s in shards.shards], seed, batch_size)
 
     def at(self, start: int, count: int) -> np.ndarray:
-        self.shards.want(self.order.ahead(start, count))
+        later = self.order.later(start)
+        needed = count if self.end is None else min(count, self.end - later)
+        if needed > 0:
+            self.shards.want(self.order.at(later, needed))
         return self.order.at(start, count)
 
 
@@ -388,9 +438,10 @@ def open_streamed(
         raise UserError(
             f"{url} names no shards; end it in {', '.join(_ENDINGS)}, such as NAME-{{000..146}}.tar"
         )
-    remote = Remote(url)
     folder = cache / "shards"
     folder.mkdir(exist_ok=True)
+    _sweep(folder)
+    remote = Remote(url, folder)
     found = counted(url, wish, remote, folder, progress)
     form = Form(tuple(found["form"][0]), np.dtype(found["form"][1]))
     shards = [Shard(*s) for s in found["shards"]]
@@ -407,6 +458,14 @@ def open_streamed(
         fingerprint=hashlib.blake2b(what.encode(), digest_size=16).hexdigest(),
         notes=found["notes"],
     )
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left of shards they were bringing."""
+    for left in folder.glob(".shard-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _LEFT_AFTER:
+                left.unlink()
 
 
 def _held(shards: list[Shard], split: str, holdout: float) -> list[Shard]:
@@ -482,7 +541,7 @@ def _count(
     for i, (at, what) in enumerate(about.items()):
         try:
             if form is None:
-                with brought(at, remote, folder) as (raw, _):
+                with brought(at, remote, folder) as raw:
                     try:
                         form, classes = raw.form(wish), _names(raw)
                     except UserError as e:
@@ -498,11 +557,9 @@ def _count(
                 Shards([Shard(at, count, what)], remote, folder, wish, form)._make_room(store.path)
             if count:
                 shards.append([at, count, what])
-        except Unfit:
+        except (Unfit, Lacking):
             raise
         except (Broken, UserError) as e:
-            if isinstance(e, UserError) and "pip install" in str(e):
-                raise
             lost.append(f"{at} ({e})")
         if progress is not None:
             progress(i + 1, len(about))

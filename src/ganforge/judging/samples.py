@@ -43,7 +43,7 @@ class Rows:
     def __init__(self, dataset: Dataset, n: int | None = None, seed: int = 0) -> None:
         self.dataset, self.shape = dataset, tuple(dataset.shape)
         self.n = len(dataset) if n is None else min(n, len(dataset))
-        self.shuffle = dataset.shuffle(seed)
+        self.shuffle = dataset.shuffle(seed, end=self.n)
         self.key = f"{dataset.fingerprint}-{seed}" if dataset.fingerprint else None
 
     def __len__(self) -> int:

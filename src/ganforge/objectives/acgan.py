@@ -22,6 +22,8 @@ class ACGAN(GAN):
         saturating: G minimises log P(fake | G), as -L_S reads; else it maximises log P(real | G).
     """
 
+    labels = "needed"
+
     def __init__(
         self,
         latent: Latent | None = None,

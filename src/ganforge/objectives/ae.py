@@ -30,6 +30,9 @@ class AE(Objective):
         momentum: of the running moments, after a first pass of 1 / momentum batches.
     """
 
+    from_source = False
+    alone = True
+
     def __init__(self, latent: Latent | None = None, momentum: float = 0.01) -> None:
         super().__init__()
         require(0 < momentum <= 1, f"momentum={momentum} does not fit; use 0.01 or so")

@@ -28,6 +28,8 @@ class BEGAN(TwoPlayer):
         code: width of D's code; not given, the latent's, at most half of the data's.
     """
 
+    labels = "ignored"
+
     def __init__(
         self,
         latent: Latent | None = None,

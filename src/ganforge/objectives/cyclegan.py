@@ -29,6 +29,8 @@ class CycleGAN(Objective):
             (Shrivastava et al. 2016, arXiv 1612.07828); each process has its own.
     """
 
+    labels = "ignored"
+
     sampled = ("G", "F")
 
     def __init__(

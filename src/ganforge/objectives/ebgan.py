@@ -25,6 +25,8 @@ class EBGAN(TwoPlayer):
         pulling_away: weight of the pulling-away term (0.1 in the paper), on G's codes.
     """
 
+    labels = "ignored"
+
     def __init__(
         self,
         latent: Latent | None = None,

@@ -46,6 +46,8 @@ class InfoGAN(GAN):
         info_continuous: lambda of the continuous ones.
     """
 
+    from_source = False
+
     def __init__(
         self,
         latent: Latent | None = None,

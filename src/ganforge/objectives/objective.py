@@ -7,7 +7,7 @@ import inspect
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 import torch.distributed as dist
@@ -94,6 +94,10 @@ class Objective(nn.Module):
             it before each turn, so that a weight may follow it.
         sampled: the networks that `sample` uses; only these are averaged (EMA).
         latent: the distribution of z, or None where the generator starts from a source.
+        labels: what a sample's class is to the losses: "needed", "seen" where there is one, or
+            "ignored", so that a conditional training would mean nothing.
+        from_source: it can start from a source (a picture to restore or to translate).
+        alone: nobody plays against what is sampled.
         warming: the game has not begun: what is sampled learns from its extra terms alone
             (SRGAN's first stage), and nobody else moves; set by the trainer likewise.
     """
@@ -102,6 +106,9 @@ class Objective(nn.Module):
     warming: bool = False
     sampled: tuple[str, ...] = ("G",)
     latent: Latent | None = None
+    labels: ClassVar[Literal["needed", "seen", "ignored"]] = "seen"
+    from_source: ClassVar[bool] = True
+    alone: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()

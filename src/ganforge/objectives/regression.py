@@ -14,6 +14,9 @@ from ganforge.spec import Batch, Spec
 class Regression(Objective):
     """min_G of its terms alone: l1, charbonnier, perceptual."""
 
+    labels = "ignored"
+    alone = True
+
     def __init__(self, latent: Latent | None = None) -> None:
         super().__init__()  # it starts from a source, so it has no latent
 

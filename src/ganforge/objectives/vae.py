@@ -35,6 +35,9 @@ class VAE(Objective):
         momentum: of its running mean.
     """
 
+    from_source = False
+    alone = True
+
     def __init__(
         self,
         latent: Latent | None = None,
