@@ -479,11 +479,14 @@ HEADLINES = {
         Headline(
             "ebgan", ("ebgan",), "Energies lie on the right side of the margin",
             "95 % of real test images below it, forgeries above reals",
-            "28 px, width 24, 192,000 images, batch 32, rate 5e-4", ebgan, right_side,
+            "28 px, width 24, 192,000 images, batch 32, rate 5e-4", ebgan, right_side, ("mnist", MINI),
             found={
-                MINI: "forgeries stand beyond the margin, reals too often as well. A training of half the length "
-                "had 93.8 % of them below it: one seed of each, both miss the mark, and "
-                "twice the length did not help. The cause is not known."
+                MINI: "the margin of 10 is the paper's for MNIST, where it holds. On garments forgeries stand beyond "
+                "it, reals too often as well. A training of half the length had 93.8 % of them below it. It "
+                "is no over-fitting (in a trial on all 60,000 training images as many of these as of test images were "
+                "below it) and not the margin's size (at twice the margin the energies of reals doubled too). That reals "
+                "and forgeries come to have one energy is what the game tends to as forgeries get better (the paper's "
+                "theorem 1: it is then constant, anywhere from 0 to the margin)."
             },
         ),
         Headline(

@@ -2,12 +2,14 @@
 
     python benchmarks/time_to_quality.py                     # auto and the tutorial, 3 seeds
     python benchmarks/time_to_quality.py auto r3gan --seeds 0 1 --seconds 60 300
+    python benchmarks/time_to_quality.py --data mnist --data-root FOLDER
+    python benchmarks/time_to_quality.py --data emoji/google # examples/emoji.py ... --test 0.4 --sorted
     python benchmarks/time_to_quality.py --table             # only docs/time-to-quality.md
 
 Seconds are of training: probes and the loader's start count, imports, packing and scoring do
 not. A recipe is told its budget and trains anew for each; the tutorial (tutorial_dcgan.py, the
 better of 0 and 2 workers) is looked at on its way. 10,000 samples (a recipe's by its averaged
-weights) against the test split, both at 32 px, by Frechet distance and KID on two feature
+weights) against the test split (all of it where it has fewer), both at 32 px, by Frechet distance and KID on two feature
 networks. The tutorial makes 32 x 32 as its networks must; a recipe makes what the data are,
 brought to 32 as the real pictures are. Run nothing else beside it.
 
@@ -53,14 +55,16 @@ def code_hash(contender: str) -> str:
 
 
 # -- the contenders -------------------------------------------------------------------------
-def tutorial(data: str, seconds: Sequence[int], seed: int) -> Iterator[tuple[int, Any, dict]]:
+def tutorial(
+    data: str, seconds: Sequence[int], seed: int, opening: dict[str, Any]
+) -> Iterator[tuple[int, Any, dict]]:
     """(seconds, samples (N, C, 32, 32), facts) at each mark of one training."""
     import numpy as np
 
     from ganforge.data import open_source
     from tutorial_dcgan import sample, train
 
-    packed = open_source(data)
+    packed = open_source(data, **opening)
     images = np.ascontiguousarray(np.asarray(packed.images[:])[np.asarray(packed.rows)])
     images = images[..., 0] if images.shape[-1] == 1 else images
 
@@ -113,35 +117,38 @@ def resized(samples: Any) -> Any:
     return torch.from_numpy(made).movedim(-1, 1).float() / 127.5 - 1
 
 
-def judged(samples: Any, data: str) -> dict[str, dict[str, dict[str, float]]]:
+def judged(
+    samples: Any, data: str, opening: dict[str, Any]
+) -> dict[str, dict[str, dict[str, float]]]:
     """{features: {metric: {value, low, high, floor}}}."""
     from ganforge.judging.protocol import score
 
     found = {}
     for features in FEATURES:
         s = score(samples, data, features=features, n=SAMPLES, metrics=["frechet", "kid"],
-                  options={"size": SIDE})  # fmt: skip
+                  options={"size": SIDE, **opening})  # fmt: skip
         found[features] = s["metrics"]
     return found
 
 
 def measure(contender: str, seed: int, args: argparse.Namespace) -> None:
-    settings = {k: v for k, _, v in (s.partition("=") for s in args.set)}
+    from ganforge.config import parse_settings
+
+    settings = parse_settings(args.set)
+    opening = {} if args.data_root is None else {"data_root": args.data_root}
     mark = code_hash(contender)
     label = " ".join([contender, *args.set])
     due = [s for s in args.seconds if not _kept(label, args.data, s, seed, mark)]
     if not due:
         return
     if contender == TUTORIAL:
-        found = tutorial(args.data, due, seed)
+        found = tutorial(args.data, due, seed, opening)
     else:
-        from ganforge.config import parse_settings
-
-        found = recipe(contender, args.data, due, seed, parse_settings(args.set))
+        found = recipe(contender, args.data, due, seed, settings | opening)
     for seconds, samples, about in found:
         result = {
             "contender": label, "data": args.data, "seconds": seconds, "seed": seed, "code": mark,
-            "cores": len(os.sched_getaffinity(0)), **about, "scores": judged(samples, args.data),
+            "cores": len(os.sched_getaffinity(0)), **about, "scores": judged(samples, args.data, opening),
         }  # fmt: skip
         print(_line(result), file=sys.stderr, flush=True)
         if (not settings and tuple(args.features) == ("classifier", "lite")) or args.keep:
@@ -151,7 +158,7 @@ def measure(contender: str, seed: int, args: argparse.Namespace) -> None:
 
 
 def _name(label: str, data: str, seconds: int, seed: int) -> str:
-    return f"{label.replace(' ', '-')}-{data}-{seconds}-{seed}.json"
+    return f"{label.replace(' ', '-')}-{data.replace('/', '-')}-{seconds}-{seed}.json"
 
 
 def _kept(label: str, data: str, seconds: int, seed: int, mark: str) -> bool:
@@ -242,38 +249,54 @@ def page() -> str:
 
 
 def draw() -> None:
-    """The Frechet distance against seconds, both on logarithmic axes."""
+    """The Frechet distance against seconds, both on logarithmic axes; a row for each data set."""
     import matplotlib
 
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
-    rs = results()
-    figure, axes = plt.subplots(1, len(FEATURES), figsize=(9, 3.6))
-    for ax, features in zip(axes, FEATURES, strict=True):
-        for contender in sorted({r["contender"] for r in rs}):
-            at = sorted({r["seconds"] for r in rs if r["contender"] == contender})
-            rows = [
-                [r for r in rs if r["contender"] == contender and r["seconds"] == s] for s in at
-            ]
-            values = [[r["scores"][features]["frechet"]["value"] for r in row] for row in rows]
-            line = ax.loglog(at, [statistics.median(v) for v in values], "o-", label=contender)[0]
-            ax.fill_between(at, [min(v) for v in values], [max(v) for v in values],
-                            alpha=0.2, color=line.get_color())  # fmt: skip
-        ax.set(title=f"on {features} features", xlabel="seconds of training", xticks=SECONDS)
-        ax.set_xticklabels([str(s) for s in SECONDS])
-        ax.minorticks_off()
-        ax.grid(alpha=0.3)
-    axes[0].set_ylabel("Frechet distance (less is better)")
-    axes[0].legend(frameon=False)
+    everything = results()
+    sets = sorted({r["data"] for r in everything})
+    figure, axes = plt.subplots(
+        len(sets), len(FEATURES), figsize=(9, 3.3 * len(sets)), squeeze=False
+    )
+    for row, data in zip(axes, sets, strict=True):
+        for ax, features in zip(row, FEATURES, strict=True):
+            _curves(ax, [r for r in everything if r["data"] == data], features)
+            ax.set(title=f"{data}, {features} features", xticks=SECONDS)
+            ax.set_xticklabels([str(s) for s in SECONDS])
+            ax.minorticks_off()
+            ax.grid(alpha=0.3)
+        row[0].set_ylabel("Frechet distance (less is better)")
+    for ax in axes[-1]:
+        ax.set_xlabel("seconds of training")
+    axes[0][0].legend(frameon=False)
     figure.tight_layout()
     figure.savefig(PICTURE, metadata={"Date": None})
+
+
+def _curves(ax: Any, rs: Sequence[Result], features: str) -> None:
+    """Each contender's median over seeds, and between which values the seeds lie."""
+    for contender in sorted({r["contender"] for r in rs}):
+        at = sorted({r["seconds"] for r in rs if r["contender"] == contender})
+        values = [
+            [
+                r["scores"][features]["frechet"]["value"]
+                for r in rs
+                if (r["contender"], r["seconds"]) == (contender, s)
+            ]
+            for s in at
+        ]
+        line = ax.loglog(at, [statistics.median(v) for v in values], "o-", label=contender)[0]
+        ax.fill_between(at, [min(v) for v in values], [max(v) for v in values],
+                        alpha=0.2, color=line.get_color())  # fmt: skip
 
 
 def parse() -> argparse.Namespace:
     p = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     p.add_argument("contenders", nargs="*", default=[TUTORIAL, "auto"])
     p.add_argument("--data", default="fashion-mnist")
+    p.add_argument("--data-root", help="where its files are")
     p.add_argument("--seconds", type=int, nargs="+", default=list(SECONDS))
     p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     p.add_argument("--features", nargs="+", default=list(FEATURES), help="only for probes")

@@ -5,6 +5,7 @@
     python examples/emoji.py emoji-datasource-google-*.tgz emoji/google --size 32
 
     python examples/emoji.py emoji-datasource-google-*.tgz emoji/faces --size 32 --only face
+    python examples/emoji.py emoji-datasource-google-*.tgz emoji/sorted --size 32 --sorted
 
 Pictures of different vendors have the same names, their code points, so that two folders are
 pairs: `ganforge train emoji/google --recipe pix2pix --set inputs=emoji/twitter`. A share of the
@@ -20,6 +21,7 @@ import json
 import re
 import tarfile
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -32,12 +34,27 @@ def split_of(code: str, share: float) -> str:
     return "test" if int.from_bytes(digest, "big") < share * 2**16 else "train"
 
 
+def index(package: tarfile.TarFile) -> list[dict[str, Any]]:
+    """What the package says of each emoji."""
+    file = package.extractfile("package/emoji.json")
+    assert file is not None
+    return json.load(file)
+
+
 def kinds(package: tarfile.TarFile, start: str) -> set[str]:
     """The names of the pictures whose subcategory begins so."""
-    index = package.extractfile("package/emoji.json")
-    assert index is not None
-    every = json.load(index)
+    every = index(package)
     return {e["image"].removesuffix(".png") for e in every if e["subcategory"].startswith(start)}
+
+
+def categories(package: tarfile.TarFile) -> dict[str, str]:
+    """The category of each picture, such as food-drink, by its name."""
+    found = {}
+    for emoji in index(package):
+        name = "-".join(re.findall(r"[a-z]+", emoji["category"].lower()))
+        for e in (emoji, *emoji.get("skin_variations", {}).values()):
+            found[e["image"].removesuffix(".png")] = name
+    return found
 
 
 def main() -> None:
@@ -49,14 +66,14 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--test", type=float, default=0.1, help="share kept for testing")
     parser.add_argument("--only", help="the start of a subcategory's name, such as face")
+    parser.add_argument("--sorted", action="store_true", help="a sub-folder for each category")
     a = parser.parse_args()
     if a.out.exists():
         parser.error(f"{a.out} exists; choose another folder")
-    for split in ("train", "test"):
-        (a.out / split).mkdir(parents=True)
     count = 0
     with tarfile.open(a.package) as package:
         wanted = None if a.only is None else kinds(package, a.only)
+        folders = categories(package) if a.sorted else {}
         for member in package:
             match = PLACE.match(member.name)
             file = package.extractfile(member) if match and member.isfile() else None
@@ -66,7 +83,9 @@ def main() -> None:
             flat = Image.new("RGBA", picture.size, "white")
             flat.alpha_composite(picture)
             small = flat.convert("RGB").resize((a.size, a.size), Image.Resampling.LANCZOS)
-            small.save(a.out / split_of(match[1], a.test) / f"{match[1]}.png")
+            folder = a.out / split_of(match[1], a.test) / folders.get(match[1], "")
+            folder.mkdir(parents=True, exist_ok=True)
+            small.save(folder / f"{match[1]}.png")
             count += 1
     print(f"{count} pictures of {a.size} x {a.size}: {a.out}")
 

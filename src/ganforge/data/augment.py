@@ -3,8 +3,7 @@
 Zhao, Liu, Lin, Zhu, Han: Differentiable Augmentation for Data-Efficient GAN Training, 2020,
 arXiv 2006.10738. Real and forged samples are changed alike before D sees them, and G's
 gradient passes through the change, so the change does not leak into what G makes. Each
-sample is changed with probability p, which an adaptive rule may move (Karras et al. 2020,
-arXiv 2006.06676).
+sample is changed with probability p, which stays as it was given.
 
 Random numbers come from `ganforge.draws`. All of it can be differentiated twice, so a
 penalty on D's gradient may be taken with respect to the sample before the change.
@@ -161,7 +160,7 @@ class Augment(nn.Module):
 
     Args:
         kinds: of `KINDS`, joined by commas; applied in that order.
-        p: probability in [0, 1]; a buffer, so that it can be moved and is saved.
+        p: probability in [0, 1]; a buffer, so that it is saved.
 
     Raises:
         UserError: a kind is unknown, or p is no probability.
