@@ -147,6 +147,18 @@ def test_what_falls_until_the_end_needs_an_end_in_images(tmp_path):
     assert not (tmp_path / "r").exists()
 
 
+def test_auto_lets_augmentation_adapt_for_larger_sets():
+    large = np.zeros((12_000, 8, 8), np.uint8)
+    for images, augment, target in (
+        (100_000, "", None),
+        (2_000_000, "color,translation,cutout", 0.6),
+    ):
+        config, _, _ = ganforge.plan(large, "auto", images=images)
+        assert (config.augment, config.augment_target) == (augment, target)
+    config, _, _ = ganforge.plan(large[:300], "auto", images=2_000_000)
+    assert (config.augment_target, config.augment != "") == (None, True)
+
+
 def test_auto_reads_budgets_in_images_and_steps():
     small = np.zeros((300, 32, 32), np.uint8)
     for given, augmented in (

@@ -96,9 +96,7 @@ def build_game(config: Config, own: Own | None = None, device: torch.device | No
     if config.components:
         nets["G"] = _from_components(config, objective, nets, spec)
     if config.augment and "D" in nets:
-        from ganforge.data.augment import Augment, Augmented
-
-        nets["D"] = Augmented(nets["D"], Augment(config.augment, config.augment_p))
+        nets["D"] = _augmented(config, objective, nets["D"])
     damage = config.data_options.get("degrade")
     if damage and "G" in nets:
         from ganforge.data.degrade import degradation
@@ -109,6 +107,19 @@ def build_game(config: Config, own: Own | None = None, device: torch.device | No
     if len(spec.shape) == 3:
         nets = nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Game(config, spec, objective.to(device), nets.to(device), device)
+
+
+def _augmented(config: Config, objective: Objective, critic: nn.Module) -> nn.Module:
+    """D behind its augmentation, whose probability adapts where a target is set."""
+    from ganforge.data.augment import Augment, Augmented
+    from ganforge.objectives.adaptive import Adaptive
+
+    target = config.augment_target
+    first = config.augment_p if config.augment_p is not None else float(target is None)
+    augment = Augment(config.augment, first)
+    if target is not None:
+        objective.look_on(Adaptive(augment, target, config.batch_size))
+    return Augmented(critic, augment)
 
 
 def _for_sources(config: Config, objective: Objective) -> None:

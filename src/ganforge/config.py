@@ -71,7 +71,15 @@ class Config(BaseModel):
     augment: str = Field(
         "", description="what D sees is changed by: color,translation,cutout,flip,affine,noise"
     )
-    augment_p: float = Field(1.0, ge=0, le=1)
+    augment_p: float | None = Field(
+        None, ge=0, le=1, description="how probably; 1, or 0 at first where it adapts"
+    )
+    augment_target: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="the probability adapts: D is to tell so many more reals than not",
+    )
 
     pairs: bool = Field(False, description="D sees each sample together with its source")
     warmup: int = Field(0, ge=0, description="images before D and its game join the extra terms")
@@ -252,7 +260,12 @@ def resolve(
                 f"objective {named(game)!r} has no discriminator, whose samples augment would change; "
                 "leave it out"
             )
-        top["augment"] = ""
+        top["augment"], top["augment_target"] = "", None
+    if settings.get("augment_target") and not top.get("augment"):
+        raise UserError(
+            "augment_target moves the probability of what augment does, and nothing is chosen; add "
+            "augment=color,translation,cutout"
+        )
     checked = {o: _typed(o, parts[o], owners[o]) for o in ("objective", "family")}
     spec = {"shape": shape, "classes": len(class_names or []) if conditioning != "none" else 0}
     body = {

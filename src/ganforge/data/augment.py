@@ -3,7 +3,7 @@
 Zhao, Liu, Lin, Zhu, Han: Differentiable Augmentation for Data-Efficient GAN Training, 2020,
 arXiv 2006.10738. Real and forged samples are changed alike before D sees them, and G's
 gradient passes through the change, so the change does not leak into what G makes. Each
-sample is changed with probability p, which stays as it was given.
+sample is changed with probability p, which `ganforge.objectives.adaptive` may move.
 
 Random numbers come from `ganforge.draws`. All of it can be differentiated twice, so a
 penalty on D's gradient may be taken with respect to the sample before the change.
@@ -160,7 +160,7 @@ class Augment(nn.Module):
 
     Args:
         kinds: of `KINDS`, joined by commas; applied in that order.
-        p: probability in [0, 1]; a buffer, so that it is saved.
+        p: probability in [0, 1]; a buffer, so that it can be moved and is saved.
 
     Raises:
         UserError: a kind is unknown, or p is no probability.
@@ -179,6 +179,8 @@ class Augment(nn.Module):
         self.register_buffer("p", torch.tensor(float(p)))
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.device.type == "cpu" and not self.p:  # elsewhere, to look at p is to wait for it
+            return x
         on = draws.uniform(len(x), max(1, len(self.kinds)), device=x.device) < self.p
         for i, kind in enumerate(self.kinds):
             x = _KINDS[kind](x, on[:, i].to(x.dtype))

@@ -86,6 +86,23 @@ class Term(Protocol):
     def __call__(self, game: Objective, nets: nn.ModuleDict, batch: Batch) -> Tensor: ...
 
 
+class Onlooker(Protocol):
+    """Looks on at a player's moves and adds nothing to its loss. A module: its state is the
+    game's.
+
+    Attributes:
+        player: at whose moves.
+    """
+
+    player: str
+
+    def __call__(self, game: Objective, nets: nn.ModuleDict, batch: Batch) -> None: ...
+
+    def readings(self) -> dict[str, Tensor]:
+        """What to watch of it, (N,) by name."""
+        ...
+
+
 class Objective(nn.Module):
     """A game. Its buffers are its state: saved, restored and moved like any module's.
 
@@ -113,6 +130,7 @@ class Objective(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.terms: dict[str, list[Term]] = defaultdict(list)
+        self.onlookers: list[Onlooker] = []
 
     def networks(self, family: Family, spec: Spec) -> nn.ModuleDict:
         """The networks of this game for samples like `spec`."""
@@ -172,13 +190,20 @@ class Objective(nn.Module):
         if isinstance(term, nn.Module):  # its state is the game's
             self.add_module(f"term_{term.name}", term)
 
+    def look_on(self, onlooker: Onlooker) -> None:
+        """Let `onlooker` look on at its player's moves."""
+        self.onlookers.append(onlooker)
+        if isinstance(onlooker, nn.Module):
+            self.add_module(f"onlooker_{len(self.onlookers)}", onlooker)
+
     def movers(self) -> list[Player]:
-        """The players, each with its extra terms in its loss."""
+        """The players, each with its extra terms in its loss, and looked on at."""
         return [replace(p, loss=self._with_terms(p)) for p in self.players()]
 
     def _with_terms(self, player: Player) -> Loss:
         extra = self.terms.get(player.name, [])
-        if not extra:
+        onlookers = [o for o in self.onlookers if o.player == player.name]
+        if not extra and not onlookers:
             return player.loss
 
         def loss(nets: nn.ModuleDict, batch: Batch) -> Terms:
@@ -187,6 +212,8 @@ class Objective(nn.Module):
                 # A game that has this term already gets more of it, under another name.
                 name = t.name if t.name not in terms else f"+{t.name}"
                 terms[name] = t(self, nets, batch)  # type: ignore[arg-type]
+            for o in onlookers:
+                o(self, nets, batch)
             return terms
 
         return loss
@@ -300,7 +327,10 @@ class TwoPlayer(Objective):
     def readings(self, batch: Batch) -> dict[str, Tensor]:
         """D(x) and D(G(z)) as the paper means them, (N,)."""
         scores = {k: batch.memo[k]["score"] for k in ("D(x)", "D(G(z))") if k in batch.memo}
-        return {k: self.squash(per_sample(s.detach())) for k, s in scores.items()}
+        found = {k: self.squash(per_sample(s.detach())) for k, s in scores.items()}
+        for o in self.onlookers:
+            found |= o.readings()
+        return found
 
 
 def outputs(net: nn.Module, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:

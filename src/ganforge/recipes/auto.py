@@ -7,7 +7,7 @@ from typing import Any
 
 from ganforge.recipes import Recipe
 
-SMALL_SET = 10_000  # pictures; below it D sees augmented ones, if it will see them often
+SMALL_SET = 10_000  # pictures; below it D always sees augmented ones, if it will see them often
 
 FEW, PER_CLASS = 20, 100  # classes that go in as one-hot channels, and pictures of each
 
@@ -63,10 +63,18 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
     }
     why = [f"width {width}, batch {batch}: {where}"]
     passes = (minutes * 60 * speed if seen is None else seen) / len(dataset)
-    if len(dataset) < SMALL_SET and passes > 100:
+    seen_often = passes > 100
+    if seen_often:
         chosen["augment"] = "color,translation,cutout"
+    if seen_often and len(dataset) < SMALL_SET:
         why.append(
             f"D sees augmented pictures: {len(dataset)} would be seen about {passes:.0f} times each"
+        )
+    elif seen_often:
+        chosen["augment_target"] = 0.6
+        why.append(
+            f"D sees augmented pictures as soon as it knows its own too well: {len(dataset)} would be "
+            f"seen about {passes:.0f} times each"
         )
     else:
         why.append(f"no augmentation: {len(dataset)} pictures, seen about {passes:.0f} times each")
