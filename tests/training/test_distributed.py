@@ -23,9 +23,17 @@ from ganforge.training.distributed import World, _of_this_start
 STEPS = 3
 
 
-def train(run: Path, processes: int, recipe: str, steps: int = STEPS, resume: bool = False) -> None:
+def train(
+    run: Path,
+    processes: int,
+    recipe: str,
+    steps: int = STEPS,
+    resume: bool = False,
+    settings: dict[str, object] | None = None,
+) -> None:
     verb = ["resume", str(run)] if resume else ["train", "--recipe", recipe, "--run-dir", str(run),
-            "--width", "8", "--batch-size", "12", "--set", "horizon=1000"]  # fmt: skip
+            "--width", "8", "--batch-size", "12", "--set", "horizon=1000",
+            *(w for k, v in (settings or {}).items() for w in ("--set", f"{k}={v}"))]  # fmt: skip
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     done = subprocess.run(
         [sys.executable, *launcher, "-m", "ganforge", *verb, "--steps", str(steps)],
@@ -41,12 +49,18 @@ def networks(run: Path, step: int = STEPS) -> dict[str, torch.Tensor]:
     return tensors["networks"] | {f"ema.{k}": v for k, v in tensors["ema"].items()}
 
 
-@pytest.mark.parametrize(("recipe", "processes"), [("dcgan", 2), ("wgan-gp", 3)])
-def test_processes_agree_with_one(tmp_path, recipe, processes):
-    """Batch norm over processes, penalties with double backward, every draw and the data."""
+ADAPTS = {"augment": "color,translation", "augment_target": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "processes", "settings"), [("dcgan", 2, ADAPTS), ("wgan-gp", 3, {})]
+)
+def test_processes_agree_with_one(tmp_path, recipe, processes, settings):
+    """Batch norm over processes, penalties with double backward, every draw and the data, and
+    what an augmentation adapts to."""
     one = ganforge.train(recipe=recipe, run=tmp_path / "one", steps=STEPS, width=8, batch_size=12,
-                         horizon=1000)  # fmt: skip
-    train(tmp_path / "many", processes, recipe)
+                         horizon=1000, settings=settings)  # fmt: skip
+    train(tmp_path / "many", processes, recipe, settings=settings)
     a, b = networks(one.path), networks(tmp_path / "many")
     assert a.keys() == b.keys()
     for name, x in a.items():

@@ -56,11 +56,12 @@ class Adaptive(nn.Module):
             return
         if self._count < 0:
             self._count = int(self.moves)
-        self.seen += (said[0].detach() - said[1].detach()).sign().mean()
+        # Averaged at each move, so that it is the same for all processes whenever it is saved.
+        self.seen += over_processes((said[0].detach() - said[1].detach()).sign().mean())
         self.moves += 1
         self._count += 1
         if self._count % self.every == 0:
-            r = over_processes(self.seen / self.every).abs()
+            r = (self.seen / self.every).abs()
             self._augment[0].p.add_((r - self.target).sign() * self.step).clamp_(0, 1)
             self.seen.zero_()
 
