@@ -58,13 +58,13 @@ def off_diagonal(net: nn.Module) -> Tensor:
     """sum_W ||W W^T * (1 - I)||^2 over the rows of a network's weight matrices and kernels;
     what embeds a class has no rows to tell apart, and is left alone."""
     total: Tensor | float = 0.0
-    for layer in net.modules():
-        if isinstance(layer, nn.Embedding):
-            continue
-        for w in (p.flatten(1) for p in layer.parameters(recurse=False) if p.dim() > 1):
-            # ||W W^T|| = ||W^T W||, and the smaller one is cheaper.
-            gram = w @ w.T if len(w) <= w.shape[1] else w.T @ w
-            total = total + gram.square().sum() - w.square().sum(1).square().sum()
+    # With spectral norm an embedding's weight lies in a module below it.
+    embeddings = [m for m in net.modules() if isinstance(m, nn.Embedding)]
+    left = {id(p) for m in embeddings for p in m.parameters()}
+    for w in (p.flatten(1) for p in net.parameters() if p.dim() > 1 and id(p) not in left):
+        # ||W W^T|| = ||W^T W||, and the smaller one is cheaper.
+        gram = w @ w.T if len(w) <= w.shape[1] else w.T @ w
+        total = total + gram.square().sum() - w.square().sum(1).square().sum()
     return torch.as_tensor(total)
 
 
