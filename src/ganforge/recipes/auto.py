@@ -60,8 +60,14 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
         "lr": rate,
         "lr.G": 2 * rate,
         "ema_ramp": ramp,
+        "precision": "fp32",
     }
     why = [f"width {width}, batch {batch}: {where}"]
+    why.append(
+        "precision fp32: bf16 is not measured on accelerators yet; --set precision=bf16 tries it"
+        if fast
+        else "precision fp32: bf16 took longer on the processors where it was measured"
+    )
     passes = (minutes * 60 * speed if seen is None else seen) / len(dataset)
     seen_often = passes > 100
     if seen_often:
