@@ -125,8 +125,11 @@ def test_a_game_of_ones_own_says_what_it_can(tmp_path):
         ({"degrade": "noise:25"}, "starts from noise"),
         ({"augment": "color"}, "has no discriminator"),
     ):
-        with pytest.raises(UserError, match=said):
-            ganforge.plan(data, "gan", objective=Alone, settings=given)
+        for own in (Alone, Alone()):
+            with pytest.raises(UserError, match=f"Alone' {said}"):
+                ganforge.plan(data, "gan", objective=own, settings=given)
+    other = ganforge.objectives.make_objective("gan")  # which the recipe's game has no say in
+    assert ganforge.plan(data, "ae", objective=other, augment="color")[0].augment == "color"
 
 
 def test_what_a_recipe_augments_for_d_is_left_out_where_there_is_none():
@@ -157,6 +160,10 @@ def test_auto_lets_augmentation_adapt_for_larger_sets():
         assert (config.augment, config.augment_target) == (augment, target)
     config, _, _ = ganforge.plan(large[:300], "auto", images=2_000_000)
     assert (config.augment_target, config.augment != "") == (None, True)
+    for yours in ({"augment_p": 0.5}, {"augment": ""}, {"objective": "ae"}):
+        config, _, _ = ganforge.plan(large, "auto", images=2_000_000, settings=yours)
+        assert config.augment_target is None
+        assert not any("as soon as" in line for line in config.plan)
 
 
 def test_auto_reads_budgets_in_images_and_steps():

@@ -98,6 +98,7 @@ def plan(
         source=getattr(dataset, "source_shape", None),
         class_names=list(dataset.classes),
         terms=terms,
+        rules=None if own.objective is None or isinstance(own.objective, type) else own.objective,
         data=data if isinstance(data, str) else f"array:{dataset.fingerprint[:12]}",
         data_options=options,
         dataset=dataset.describe(),
@@ -126,10 +127,13 @@ def forecast(config: Config, dataset: Dataset, own: Own | None = None) -> dict[s
     device = pick_device(config.device)
     trainer = build_trainer(build_game(config, own, device), dataset)
     began, taken = time.monotonic(), []
-    while len(taken) < 2 or (len(taken) < 20 and time.monotonic() - began < 1.0):
-        t = time.monotonic()
-        trainer.turn().non_finite()  # which waits until it is done
-        taken.append(time.monotonic() - t)
+    try:
+        while len(taken) < 2 or (len(taken) < 20 and time.monotonic() - began < 1.0):
+            t = time.monotonic()
+            trainer.turn().non_finite()  # which waits until it is done
+            taken.append(time.monotonic() - t)
+    finally:
+        dataset.rest()
     speed = trainer.images / len(taken) / statistics.median(taken[1:])  # the first one is slow
     if device.type == "cuda":
         memory = torch.cuda.max_memory_allocated(device)
@@ -351,7 +355,9 @@ def _sit(
             with _together(folder, trainer.world):
                 folder.outcome = sitting.sit()
         finally:
-            dataset.rest()
+            for opened in (dataset, held_out):
+                if opened is not None:
+                    opened.rest()
     if trainer.world.first:
         from ganforge.judging.report import keep_neighbours, report
 
@@ -461,9 +467,21 @@ def _tensorboard(run: Run) -> Iterator[Watcher]:
 def _start_from(game: Game, run: Run) -> None:
     """Copy the networks of another run (its averaged ones where there are). Those that make
     samples have to fit; another (the critic of a game that had none) may start afresh."""
+    import torch
+
+    from ganforge.data.augment import Augmented
+
     tensors, _ = last_whole(run)
     saved = {**tensors["networks"], **tensors["ema"]}
-    nets, needed = game.nets, set(game.objective.sampled)
+    # A critic itself, whether or not it sees augmented samples here or saw them there.
+    nets = torch.nn.ModuleDict(
+        {k: n.critic if isinstance(n, Augmented) else n for k, n in game.nets.items()}
+    )
+    for name in {k.partition(".")[0] for k in saved if k.endswith(".augment.p")}:
+        inside = f"{name}.critic."
+        saved = {k.replace(inside, f"{name}.", 1) if k.startswith(inside) else k: v
+                 for k, v in saved.items() if k != f"{name}.augment.p"}  # fmt: skip
+    needed = set(game.objective.sampled)
     mine = nets.state_dict()
     fitting = {k: v for k, v in saved.items() if k in mine and mine[k].shape == v.shape}
     had = {k.partition(".")[0] for k in saved}

@@ -95,8 +95,8 @@ def build_game(config: Config, own: Own | None = None, device: torch.device | No
         nets = objective.networks(family, spec)
     if config.components:
         nets["G"] = _from_components(config, objective, nets, spec)
-    if config.augment and "D" in nets:
-        nets["D"] = _augmented(config, objective, nets["D"])
+    if config.augment:
+        _augment(config, objective, nets)
     damage = config.data_options.get("degrade")
     if damage and "G" in nets:
         from ganforge.data.degrade import degradation
@@ -109,17 +109,19 @@ def build_game(config: Config, own: Own | None = None, device: torch.device | No
     return Game(config, spec, objective.to(device), nets.to(device), device)
 
 
-def _augmented(config: Config, objective: Objective, critic: nn.Module) -> nn.Module:
-    """D behind its augmentation, whose probability adapts where a target is set."""
+def _augment(config: Config, objective: Objective, nets: nn.ModuleDict) -> None:
+    """Put the critics behind augmentations, whose probability adapts where a target is set."""
     from ganforge.data.augment import Augment, Augmented
     from ganforge.objectives.adaptive import Adaptive
 
     target = config.augment_target
     first = config.augment_p if config.augment_p is not None else float(target is None)
-    augment = Augment(config.augment, first)
+    augments = []
+    for name in objective.critics:
+        augments.append(Augment(config.augment, first))
+        nets[name] = Augmented(nets[name], augments[-1])
     if target is not None:
-        objective.look_on(Adaptive(augment, target, config.batch_size))
-    return Augmented(critic, augment)
+        objective.look_on(Adaptive(augments, target, config.batch_size))
 
 
 def _for_sources(config: Config, objective: Objective) -> None:

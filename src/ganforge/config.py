@@ -164,6 +164,7 @@ def resolve(
     source: tuple[int, ...] | None = None,
     class_names: list[str] | None = None,
     terms: Mapping[str, float] | None = None,
+    rules: Any = None,
     **fixed: Any,
 ) -> Config:
     """The recipe's settings, changed by the user's, checked against what there is.
@@ -175,6 +176,7 @@ def resolve(
         source: shape of an input sample, or None.
         class_names: of the data's labels.
         terms: extra terms and their weights.
+        rules: the objective that is played, where it is an object of one's own.
         fixed: fields of `Config` that are not settings (recipe, data, dataset, plan).
 
     Raises:
@@ -186,9 +188,11 @@ def resolve(
     game = merged.pop("objective", recipe.objective)
     family = merged.pop("family", recipe.family)
     extra = {**merged.pop("terms", {}), **(terms or {})}
-    rules = objective_class(game) if isinstance(game, str) else game
+    options_of = objective_class(game) if isinstance(game, str) else game
+    rules = options_of if rules is None else rules
+    who = named(game if rules is options_of else type(rules))
     owners = {
-        "objective": hints(rules, {"latent"}),
+        "objective": hints(options_of, {"latent"}),
         "family": hints(_family_class(family) if isinstance(family, str) else family, set()),
         "latent": {k: f.annotation for k, f in LatentConfig.model_fields.items()},
     }
@@ -246,26 +250,15 @@ def resolve(
         )
     if conditioning != "none" and rules.labels == "ignored":
         raise UserError(
-            f"objective {named(game)!r} does not look at classes, so that a sample's label would mean "
+            f"objective {who!r} does not look at classes, so that a sample's label would mean "
             "nothing; use --set conditioning=none, or recipe cgan, acgan or biggan"
         )
     if source is not None and not rules.from_source:
         raise UserError(
-            f"objective {named(game)!r} starts from noise or from its samples, and these data have sources; "
+            f"objective {who!r} starts from noise or from its samples, and these data have sources; "
             "drop degrade= or inputs=, or use --set objective=rpgan or regression"
         )
-    if top.get("augment") and rules.alone:  # it is what D sees
-        if settings.get("augment"):
-            raise UserError(
-                f"objective {named(game)!r} has no discriminator, whose samples augment would change; "
-                "leave it out"
-            )
-        top["augment"], top["augment_target"] = "", None
-    if settings.get("augment_target") and not top.get("augment"):
-        raise UserError(
-            "augment_target moves the probability of what augment does, and nothing is chosen; add "
-            "augment=color,translation,cutout"
-        )
+    _check_augment(top, {k.removeprefix("train.") for k, v in settings.items() if v}, rules, who)
     checked = {o: _typed(o, parts[o], owners[o]) for o in ("objective", "family")}
     spec = {"shape": shape, "classes": len(class_names or []) if conditioning != "none" else 0}
     body = {
@@ -286,6 +279,23 @@ def resolve(
         return Config(**body)
     except ValidationError as e:
         raise UserError(explain(e)) from None
+
+
+def _check_augment(top: dict[str, Any], given: set[str], rules: Any, who: str) -> None:
+    """Refuse what the user gave of augmentation and would do nothing; drop what a recipe has of it."""
+    parts = {"augment", "augment_p", "augment_target"} & given
+    if rules.alone:
+        if parts:
+            raise UserError(
+                f"objective {who!r} has no discriminator, whose samples {min(parts)} would change; leave "
+                "it out"
+            )
+        top |= {"augment": "", "augment_target": None}
+    elif parts and not top.get("augment"):
+        raise UserError(
+            f"{max(parts)} is about what augment does, and nothing is chosen; add "
+            "augment=color,translation,cutout"
+        )
 
 
 def arguments(config: Config) -> list[str]:

@@ -21,7 +21,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -142,7 +142,13 @@ class Remote:
                 if unwanted is not None and unwanted.is_set():
                     raise GivenUp(url)
 
-        self.ask(lambda: self.fs.get_file(url, str(to), callback=Asking()))
+        asking = Asking()
+
+        def get() -> None:
+            asking.relative_update()  # not all storage says how far it has come
+            self.fs.get_file(url, str(to), callback=asking)
+
+        self.ask(get)
 
     def rows(self, url: str) -> int | None:
         """How many a parquet file has, by its end; None where storage gives no parts of files."""
@@ -227,7 +233,7 @@ class Shards:
                 return self._open[number]
         try:
             store = self.bring(number) if coming is None else coming.result()
-        except UserError:
+        except (UserError, GivenUp, CancelledError):
             if coming is None:
                 raise
             store = self.bring(number)  # it may be there again: that try was a window ago

@@ -30,6 +30,7 @@ class CycleGAN(Objective):
     """
 
     labels = "ignored"
+    critics = ("D", "E")
 
     sampled = ("G", "F")
 

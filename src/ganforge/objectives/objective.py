@@ -115,6 +115,7 @@ class Objective(nn.Module):
             "ignored", so that a conditional training would mean nothing.
         from_source: it can start from a source (a picture to restore or to translate).
         alone: nobody plays against what is sampled.
+        critics: the networks that judge samples, and see them augmented.
         warming: the game has not begun: what is sampled learns from its extra terms alone
             (SRGAN's first stage), and nobody else moves; set by the trainer likewise.
     """
@@ -126,6 +127,7 @@ class Objective(nn.Module):
     labels: ClassVar[Literal["needed", "seen", "ignored"]] = "seen"
     from_source: ClassVar[bool] = True
     alone: ClassVar[bool] = False
+    critics: ClassVar[tuple[str, ...]] = ("D",)
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,6 +166,13 @@ class Objective(nn.Module):
         """What to watch beside the losses: per-sample values (N,) by name, from what the
         move has computed anyway."""
         return {}
+
+    def watched(self, batch: Batch) -> dict[str, Tensor]:
+        """The readings, and those of who looks on."""
+        found = self.readings(batch)
+        for o in self.onlookers:
+            found |= o.readings()
+        return found
 
     def moves(self, player: Player) -> bool:
         """Whether a player takes part now: all do, except while warming."""
@@ -327,10 +336,7 @@ class TwoPlayer(Objective):
     def readings(self, batch: Batch) -> dict[str, Tensor]:
         """D(x) and D(G(z)) as the paper means them, (N,)."""
         scores = {k: batch.memo[k]["score"] for k in ("D(x)", "D(G(z))") if k in batch.memo}
-        found = {k: self.squash(per_sample(s.detach())) for k, s in scores.items()}
-        for o in self.onlookers:
-            found |= o.readings()
-        return found
+        return {k: self.squash(per_sample(s.detach())) for k, s in scores.items()}
 
 
 def outputs(net: nn.Module, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:

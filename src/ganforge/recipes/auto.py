@@ -72,7 +72,13 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
     seen_often = passes > 100
     if seen_often:
         chosen["augment"] = "color,translation,cutout"
-    if seen_often and len(dataset) < SMALL_SET:
+    if _alone(settings.get("objective")):
+        why.append("no augmentation: this game has no D")
+    elif seen_often and "augment" in settings and not settings["augment"]:
+        why.append(
+            f"no augmentation, as you say, though pictures are seen about {passes:.0f} times"
+        )
+    elif seen_often and (len(dataset) < SMALL_SET or "augment_p" in settings):
         why.append(
             f"D sees augmented pictures: {len(dataset)} would be seen about {passes:.0f} times each"
         )
@@ -119,6 +125,15 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
     if yours:
         why.append(f"yours, in place of what is said above: {', '.join(yours)}")
     return chosen, why
+
+
+def _alone(objective: Any) -> bool:
+    """Whether a game that was asked for has no D."""
+    from ganforge.objectives import objective_class
+
+    if objective is None:
+        return False
+    return bool((objective_class(objective) if isinstance(objective, str) else objective).alone)
 
 
 def images_of(settings: dict[str, Any], batch: int) -> float | None:

@@ -135,7 +135,7 @@ class Trainer:
         if watch:
             grads = [p.grad for p in parameters if p.grad is not None]
             done.gradients[player.name] = nn.utils.get_total_norm(grads).item() if grads else 0.0
-            done.readings |= self.objective.readings(batch) if player is self.movers()[0] else {}
+            done.readings |= self.objective.watched(batch) if player is self.movers()[0] else {}
         self.optimisers[player.name].step()
         for p in parameters:
             p.grad = None
