@@ -481,12 +481,12 @@ HEADLINES = {
             "95 % of real test images below it, forgeries above reals",
             "28 px, width 24, 192,000 images, batch 32, rate 5e-4", ebgan, right_side, ("mnist", MINI),
             found={
-                MINI: "the margin of 10 is the paper's for MNIST, where it holds. On garments forgeries stand beyond "
-                "it, reals too often as well. A training of half the length had 93.8 % of them below it. It "
-                "is no over-fitting (in a trial on all 60,000 training images as many of these as of test images were "
-                "below it) and not the margin's size (at twice the margin the energies of reals doubled too). That reals "
-                "and forgeries come to have one energy is what the game tends to as forgeries get better (the paper's "
-                "theorem 1: it is then constant, anywhere from 0 to the margin)."
+                MINI: "the margin of 10 is the paper's for MNIST, where the mark is met with one seed. On garments "
+                "forgeries stand beyond it, reals too often as well; a training of half the length had 93.8 % of them "
+                "below it. By trials of which no command is kept it is no over-fitting (trained on all 60,000, as many of "
+                "the training images were below it as of the test images) and not the margin's size (with one of 20 "
+                "the energies of reals doubled). That reals and forgeries come to have one energy is what the game "
+                "tends to as forgeries get better: at the paper's equilibrium D is constant, anywhere from 0 to the margin."
             },
         ),
         Headline(

@@ -5,7 +5,7 @@
     python benchmarks/throughput.py dcgan --layers             # each layer by itself
     python benchmarks/throughput.py dcgan gan --plain          # beside a loop as tutorials write it
     OMP_NUM_THREADS=1 python benchmarks/throughput.py auto --set width=24
-    python benchmarks/throughput.py --sizes 28 32 64 128 --seconds 4 --plain --keep    # docs/throughput.md
+    python benchmarks/throughput.py --keep                     # all, at all sizes: docs/throughput.md
     python benchmarks/throughput.py --table                    # the page alone
 
 One process and one run measure the convolution peak (the best GFLOP/s of forward plus
@@ -15,7 +15,7 @@ average, records. FLOPs are those that each move needs, from the layers' shapes:
 that nobody needs does not count, whether or not it was computed. Beside it stands the
 time that the recipe's convolution and linear layers alone take for the same passes.
 
-With `--keep` each finished (recipe, size) is a small JSON under benchmarks/results/throughput with
+With `--keep` (SECONDS each, at SIZES, beside a plain loop) each finished (recipe, size) is a small JSON under benchmarks/results/throughput with
 the hash of the code that made it, and what is there by the same code is not done again. A
 recipe whose turn would take longer than LONGEST at the peak is not trained, and says so.
 """
@@ -50,6 +50,7 @@ from ganforge.run import Run
 from ganforge.sitting import Budget, Sitting
 from ganforge.spec import Batch
 
+DATA = "fashion-mnist-mini"
 LEAST = 180
 """GFLOP/s of the peak; below it a run says nothing."""
 
@@ -58,7 +59,10 @@ LONGEST = 12.0
 
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGE = ROOT / "benchmarks/results/throughput", ROOT / "docs/throughput.md"
-CODE = ("training/*.py", "families/*.py", "objectives/*.py", "data/dataset.py", "data/shuffle.py")
+SECONDS, SIZES = 4.0, (28, 32, 64, 128)
+CODE = ("training/*.py", "families/*.py", "objectives/*.py", "data/dataset.py", "data/shuffle.py",
+        "data/augment.py", "data/degrade.py", "draws.py", "build.py", "sitting.py",
+        "recipes/_restoring.py")  # fmt: skip
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear)
 
@@ -283,12 +287,16 @@ def moves(game) -> list[tuple[str, float, tuple[Pass, ...]]]:  # type: ignore[no
 
 
 def least_flops(game: Any, batch: int) -> float:
-    """FLOPs of one turn, found with one sample."""
-    seen = traced(game, 1)
-    return batch * sum(
-        times * sum(u.flops * (f + w + g) for u, f, w, g in p.units(seen[p.net]))
-        for _, times, passes in moves(game)
-        for p in passes
+    """FLOPs of one turn, found with two samples."""
+    seen = traced(game, 2)
+    return (
+        batch
+        / 2
+        * sum(
+            times * sum(u.flops * (f + w + g) for u, f, w, g in p.units(seen[p.net]))
+            for _, times, passes in moves(game)
+            for p in passes
+        )
     )
 
 
@@ -504,7 +512,7 @@ def page() -> str:
     every = [json.loads(p.read_text()) for p in sorted(RESULTS.glob("*.json"))]
     every.sort(key=lambda r: (r["name"], [int(n) for n in r["size"].split("x")]))
     peaks = sorted(r["peak_gflops"] for r in every)
-    words = f"""Made by `python benchmarks/throughput.py --sizes 28 32 64 128 --seconds 4 --plain --keep`; not
+    words = f"""Made by `python benchmarks/throughput.py --keep`; not
     edited by hand. Every recipe and task at its own width and batch, trained through the package's own loop
     (loader, moving average and records included) on two cores, beside the convolution peak measured just before it
     ({peaks[0]:.0f} to {peaks[-1]:.0f} GFLOP/s). FLOPs are what each move needs, from the layers' shapes. "Layers" is the time that the
@@ -531,9 +539,9 @@ def page() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipes", nargs="*")
-    parser.add_argument("--data", default="fashion-mnist-mini")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[32], help="of pictures")
-    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--data", default=DATA)
+    parser.add_argument("--sizes", type=int, nargs="+", help="of pictures; 32 if not given")
+    parser.add_argument("--seconds", type=float, help="of each; 8 if not given")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--profile", action="store_true", help="where a turn's time goes")
     parser.add_argument(
@@ -547,8 +555,11 @@ def main() -> None:
     if args.table:
         PAGE.write_text(page())
         return
-    if args.keep and (args.set or not args.plain):
-        parser.error("--keep is for recipes as they are (no --set), with --plain")
+    if args.keep and (args.set or args.seconds or args.data != DATA):
+        parser.error("--keep is for recipes as they are: no --set, --seconds or --data")
+    args.plain |= args.keep
+    args.seconds = args.seconds or (SECONDS if args.keep else 8.0)
+    args.sizes = args.sizes or (SIZES if args.keep else (32,))
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
     peak = peak_now()
     first, rows = peak, []
@@ -573,7 +584,7 @@ def main() -> None:
             RESULTS.mkdir(parents=True, exist_ok=True)
             kind = {"code": mark, "peak_gflops": round(peak, 1), "seconds": args.seconds}
             path.write_text(json.dumps(found | kind, indent=1) + "\n")
-    if args.keep:
+    if args.keep and any(RESULTS.glob("*.json")):
         PAGE.write_text(page())
     # The machine is shared: the peak again, so that a change shows.
     again = convolution_peak()
@@ -585,7 +596,8 @@ def main() -> None:
                     "peak_gflops": round(first, 1),
                     "peak_after_gflops": round(again, 1),
                     "void": first < LEAST,
-                    "recipes": rows,
+                    "recipes": [r for r in rows if "left_out" not in r],
+                    "left_out": [r for r in rows if "left_out" in r],
                 }
             )
         )

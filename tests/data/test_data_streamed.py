@@ -20,6 +20,7 @@ from data_making import encoded
 from PIL import Image
 
 import ganforge
+from ganforge import api
 from ganforge.data import open_source
 from ganforge.data.shuffle import Windowed
 from ganforge.data.streamed import GivenUp, Remote, braces
@@ -252,15 +253,23 @@ def test_what_was_to_come_is_given_up(served, tmp_path, monkeypatch):
     assert values(data, np.arange(60)) == list(range(60))  # and can be wanted again
 
 
-def test_a_training_fetches_nothing_after_its_end(served, tmp_path):
-    url = f"{served.url}/s-{{0..5}}.tar"
-    run = ganforge.train(url, "gan", tmp_path / "run", steps=2, width=8, batch_size=8, size=8,
-                         horizon=1000)  # fmt: skip
-    assert run.outcome is not None
-    left = [t for t in threading.enumerate() if t.name.startswith("shards") and t.is_alive()]
-    for thread in left:
-        thread.join(60)
-        assert not thread.is_alive()
+def test_nothing_is_fetched_after_the_end(served, tmp_path):
+    """What the last turns looked ahead to would otherwise keep the program from ending."""
+    (served.folder / "sizes.json").write_text(json.dumps({f"s-{k}.tar": EACH for k in range(6)}))
+    config, dataset, _ = ganforge.plan(f"{served.url}/s-{{0..5}}.tar", "gan", steps=1, width=8,
+                                       batch_size=4, size=8, horizon=1000)  # fmt: skip
+    looked, want = [], dataset.shards.want
+    dataset.shards.want = lambda places: (looked.append(1), want(places))
+
+    def rests() -> bool:
+        began = bool(looked)
+        looked.clear()
+        return began and dataset.shards._pool is None and not dataset.shards._coming
+
+    api.forecast(config, dataset)
+    assert rests()
+    api.begin(config, dataset, run=tmp_path / "run")
+    assert rests()
 
 
 def test_what_is_scored_is_not_read_beyond(served):

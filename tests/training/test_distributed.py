@@ -20,7 +20,7 @@ from ganforge.run import Run
 from ganforge.training.checkpoints import read
 from ganforge.training.distributed import World, _of_this_start
 
-STEPS = 3
+STEPS = 4
 
 
 def train(
@@ -49,7 +49,7 @@ def networks(run: Path, step: int = STEPS) -> dict[str, torch.Tensor]:
     return tensors["networks"] | {f"ema.{k}": v for k, v in tensors["ema"].items()}
 
 
-ADAPTS = {"augment": "color,translation", "augment_target": 0.01}
+ADAPTS = {"augment": "color,translation", "augment_target": 0.01, "augment_p": 0.5}
 
 
 @pytest.mark.parametrize(
