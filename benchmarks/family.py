@@ -101,12 +101,15 @@ def command(name: str) -> str:
 
 def table() -> str:
     from ganforge import recipes
+    from ganforge.objectives import objective_class
 
     found, sections = measured(), set(SHORT)
-    lines = ["| recipe | losses | extra terms | networks | headline | measured |", "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    lines = ["| recipe | losses | penalties and extra terms | networks | headline | measured |", "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
     for name in recipes.names():
         r = recipes.recipe(name)
-        terms = ", ".join(f"{k} {v:g}" for k, v in r.settings.get("terms", {}).items()) or "-"
+        game = objective_class(r.objective) if isinstance(r.objective, str) else r.objective
+        own = [f"{k} {v:g}" for k, v in r.settings.get("terms", {}).items()]
+        terms = ", ".join([*([game.holds] if game.holds else []), *own]) or "-"
         title = f"[{name}](#{name})" if name in sections else f"[{name}]({OWN_PAGE[name]}.md)"
         lines.append(
             f"| {title} | {recipes.named(r.objective)} | {terms} | {recipes.named(r.family)} "

@@ -4,6 +4,7 @@
     python benchmarks/throughput.py dcgan --profile            # and where a turn's time goes
     python benchmarks/throughput.py dcgan --layers             # each layer by itself
     python benchmarks/throughput.py dcgan gan --plain          # beside a loop as tutorials write it
+    python benchmarks/throughput.py gan --bare                 # beside a loop of the arithmetic alone
     OMP_NUM_THREADS=1 python benchmarks/throughput.py auto --set width=24
     python benchmarks/throughput.py --keep                     # all, at all sizes: docs/throughput.md
     python benchmarks/throughput.py --table                    # the page alone
@@ -435,6 +436,40 @@ def plain(
     return players[0].steps * config.batch_size / float(np.median(np.diff(times)[1:]))
 
 
+def bare(
+    name: str, source: str, size: int | None, seconds: float, settings: dict[str, Any]
+) -> float:
+    """Turns a second of nothing but the arithmetic: samples and latents that were drawn before,
+    the package's networks, losses, pruned gradients and optimisers; no order of samples, no keyed draws, no
+    average, no records."""
+    config, data, _ = api.plan(source, name, minutes=1, **fitting(name, source, size) | settings)
+    game = build_game(config, device=torch.device("cpu"))
+    trainer = build_trainer(game, data)
+    batches = [data.batch(np.arange(i, i + config.batch_size)) for i in range(16)]
+    latents = [torch.randn(config.batch_size, game.objective.latent.width) for _ in batches]
+    owned = {
+        p.name: [q for n in p.nets for q in game.nets[n].parameters()] for p in trainer.players
+    }
+    times, drawn = [time.perf_counter()], 0
+    while times[-1] - times[0] < seconds or len(times) < 4:
+        for player in trainer.players:
+            for _ in range(player.steps):
+                b = batches[drawn % 16]
+                batch = Batch(b.real, b.label, b.source)
+                batch.memo["latents"] = latents[drawn % 16]
+                drawn += 1
+                for q in owned[player.name]:
+                    q.requires_grad_(True)
+                loss = sum(player.loss(game.nets, batch).values(), torch.zeros(()))
+                torch.autograd.backward(loss, inputs=owned[player.name])
+                trainer.optimisers[player.name].step()
+                for q in owned[player.name]:
+                    q.grad = None
+                    q.requires_grad_(False)
+        times.append(time.perf_counter())
+    return 1 / float(np.median(np.diff(times)[1:]))
+
+
 KINDS = {
     "convolutions (oneDNN)": r"convolution",
     "matrix products": r"::(addmm|mm|bmm|matmul|linear)\b",
@@ -492,6 +527,12 @@ def row(name: str, data: str, size: int | None, peak: float, args: argparse.Name
             "plain_images_per_s": round(slow, 1),
             "times_plain": round(found["images_per_s"] / slow, 2),
         }
+    if args.bare:
+        steps = bare(name, data, size, args.seconds, settings)
+        found |= {
+            "bare_steps_per_s": round(steps, 2),
+            "of_bare": round(found["steps_per_s"] / steps, 3),
+        }
     return found
 
 
@@ -548,6 +589,7 @@ def main() -> None:
         "--layers", action="store_true", help="milliseconds of each layer by itself"
     )
     parser.add_argument("--plain", action="store_true", help="beside a plain loop")
+    parser.add_argument("--bare", action="store_true", help="beside a loop of the arithmetic alone")
     parser.add_argument("--keep", action="store_true", help="keep what is found, and make the page")
     parser.add_argument("--table", action="store_true", help="only the page")
     parser.add_argument("--json", action="store_true")

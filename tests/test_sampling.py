@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from jsonschema import validate
+from PIL import Image
 from typer.testing import CliRunner
 
 import ganforge
 from ganforge.cli.app import app
 from ganforge.errors import UserError
+from ganforge.export import samples
 from ganforge.export.samples import write_shards
 
 PAGE = Path(__file__).parents[1] / "docs" / "contracts.md"
@@ -99,3 +101,20 @@ def test_shards_are_whole_or_absent(tmp_path):
 def test_a_shard_is_no_file(trained, tmp_path):
     with pytest.raises(UserError, match="--shard makes a folder"):
         sample(str(trained), "--out", str(tmp_path / "x.npy"), "--shard", "10")
+
+
+def test_what_no_picture_holds_goes_into_shards_by_itself(trained, monkeypatch):
+    """`ganforge sample RUN --count 1000000` and no more."""
+    monkeypatch.setattr(samples, "GRID", 30)
+    monkeypatch.setattr(samples, "SHARD", 20)
+    body = sample(str(trained), "--count", "50", "--seed", "5")
+    assert body["shards"] == 3
+    assert len(list(Path(body["out"]).glob("*.npy"))) == 3
+    assert "shards" not in sample(str(trained), "--count", "30", "--seed", "6")
+
+
+def test_each_class_has_a_column_of_its_own(trained, tmp_path):
+    body = sample(str(trained), "--label", "all", "--out", str(tmp_path / "all.png"))
+    assert body["count"] == 70
+    with Image.open(tmp_path / "all.png") as grid:
+        assert grid.width / grid.height == pytest.approx(10 / 7, rel=0.02)

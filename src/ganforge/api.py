@@ -19,6 +19,7 @@ from ganforge.build import (
     build_game,
     build_trainer,
     own_names,
+    own_of,
     pick_device,
     show_components,
 )
@@ -71,10 +72,8 @@ def plan(
         flat["objective"], objective = objective, None
     if isinstance(family, str):
         flat["family"], family = family, None
-    own = Own(
-        objective or (None if isinstance(chosen.objective, str) else chosen.objective),
-        family or (None if isinstance(chosen.family, str) else chosen.family),
-    )
+    theirs = own_of(chosen)
+    own = Own(objective or theirs.objective, family or theirs.family)
     opening = {k: v for k, v in chosen.settings.items() if k in OPENING} | flat
     options = {k: v for k in OPENING if (v := opening.get(k)) is not None}
     flat = {k: v for k, v in flat.items() if k not in OPENING}
@@ -128,10 +127,11 @@ def forecast(config: Config, dataset: Dataset, own: Own | None = None) -> dict[s
     trainer = build_trainer(build_game(config, own, device), dataset)
     began, taken = time.monotonic(), []
     try:
-        while len(taken) < 2 or (len(taken) < 20 and time.monotonic() - began < 1.0):
-            t = time.monotonic()
-            trainer.turn().non_finite()  # which waits until it is done
-            taken.append(time.monotonic() - t)
+        with _room(config):
+            while len(taken) < 2 or (len(taken) < 20 and time.monotonic() - began < 0.5):
+                t = time.monotonic()
+                trainer.turn().non_finite()  # which waits until it is done
+                taken.append(time.monotonic() - t)
     finally:
         dataset.rest()
     speed = trainer.images / len(taken) / statistics.median(taken[1:])  # the first one is slow
@@ -352,7 +352,7 @@ def _sit(
             spent=spent,
         )  # fmt: skip
         try:
-            with _together(folder, trainer.world):
+            with _together(folder, trainer.world), _room(game.config):
                 folder.outcome = sitting.sit()
         finally:
             for opened in (dataset, held_out):
@@ -383,6 +383,23 @@ def _share_alike(batch_size: int, here: World) -> None:
             f"a batch of {n} cannot be shared evenly by {processes} processes; start a run with "
             f"--batch-size {fit}, or as many processes as divide {n}"
         )
+
+
+@contextlib.contextmanager
+def _room(config: Config) -> Iterator[None]:
+    """Raises: UserError: the memory is too small for such a training."""
+    import torch
+
+    try:
+        yield
+    except RuntimeError as e:
+        if not isinstance(e, torch.OutOfMemoryError) and "allocate memory" not in str(e):
+            raise
+        less = max(1, config.batch_size // 2)
+        raise UserError(
+            f"the memory is too small for batches of {config.batch_size} samples of {config.spec.shape} "
+            f"with these networks; use --batch-size {less}, a smaller --width or a smaller --size"
+        ) from None
 
 
 @contextlib.contextmanager

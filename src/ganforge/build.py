@@ -15,7 +15,7 @@ from ganforge.errors import UserError
 from ganforge.objectives.latent import Latent
 from ganforge.objectives.objective import Family, Objective, TwoPlayer
 from ganforge.objectives.terms import Fidelity
-from ganforge.recipes import named
+from ganforge.recipes import Recipe, named
 from ganforge.spec import Spec
 
 if TYPE_CHECKING:
@@ -313,6 +313,12 @@ def _missing(config: Config, what: str, name: str) -> UserError:
         f"this run was made with your own {what} {name!r} (recipe {config.recipe}); pass it again: "
         f"--recipe ./FILE.py:NAME, or {what}=... in Python"
     )
+
+
+def own_of(recipe: Recipe) -> Own:
+    """The parts of a recipe that are no registered names."""
+    parts = {k: getattr(recipe, k) for k in ("objective", "family")}
+    return Own(**{k: None if isinstance(v, str) else v for k, v in parts.items()})
 
 
 def own_names(own: Own) -> dict[str, str]:

@@ -245,7 +245,11 @@ def resolve(
         needs = rules.labels == "needed"
         raise UserError(
             f"recipe {recipe.name!r} makes samples by class, but these data have no labels; use "
-            "sub-folders as classes, or "
+            + (
+                "a classes.json beside the shards, or "
+                if "://" in str(fixed.get("data"))
+                else "sub-folders as classes, or "
+            )
             + ("another recipe, such as dcgan" if needs else "--set conditioning=none")
         )
     if conditioning != "none" and rules.labels == "ignored":

@@ -155,9 +155,8 @@ class Sitting:
             if trainer.step and self.budget.reached(trainer.step, trainer.images, self.seconds):
                 ending = Outcome("budget", 0, "the budget is reached")
                 break
-            last = self.budget.reached(
-                trainer.step + 1, trainer.images + trainer.batch_size, self.seconds
-            )
+            more = trainer.batch_size * trainer.players[0].steps
+            last = self.budget.reached(trainer.step + 1, trainer.images + more, self.seconds)
             watch = self._agree(tick.due(self.seconds) or last)  # the end is always on record
             turn = trainer.turn(watch)
             self.seconds = time.monotonic() - t0

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ganforge import config as configuration
 from ganforge import recipes
-from ganforge.build import Game, build_game, build_trainer
+from ganforge.build import Game, build_game, build_trainer, own_names, own_of
 from ganforge.data import Dataset
 from ganforge.errors import UserError
 from ganforge.objectives.lsgan import LSGAN
@@ -68,13 +68,17 @@ def line_game(
 ) -> tuple[Game, Trainer]:
     rng = np.random.default_rng(seed)
     x = (MEAN + SIGMA * rng.standard_normal((50_000, 1))).astype(np.float32)
+    chosen = recipes.recipe(recipe)
+    own = own_of(chosen)
     config = configuration.resolve(
-        recipes.recipe(recipe).with_settings(SETTINGS),
+        chosen.with_settings(SETTINGS),
         {"seed": seed, **settings},
         shape=(1,),
+        rules=own.objective,
         data="line",
     )
-    game = build_game(config)
+    config = config.model_copy(update=own_names(own))
+    game = build_game(config, own)
     d = game.objective
     if not isinstance(d, TwoPlayer) or len(game.nets) != 2 or latent_width(d) != 1:
         raise UserError(

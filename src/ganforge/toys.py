@@ -18,11 +18,12 @@ from torch import Tensor
 
 from ganforge import config as configuration
 from ganforge import draws, recipes
-from ganforge.build import Game, build_game, build_trainer
+from ganforge.build import Game, build_game, build_trainer, own_names, own_of
 from ganforge.data import Dataset, open_source
 from ganforge.errors import UserError
 from ganforge.gallery import picture
 from ganforge.judging.modes import Mixture, count_labels, count_modes, grid, ring
+from ganforge.objectives import objective_class
 from ganforge.sitting import Budget
 from ganforge.spec import Ask, Batch
 from ganforge.training.trainer import Source, Trainer
@@ -119,15 +120,18 @@ def toy_game(
 ) -> tuple[Game, Trainer]:
     """The game of a recipe on a toy."""
     chosen = recipes.recipe(recipe)
-    own = chosen.toy if len(toy.shape) == 1 else {}
+    own = own_of(chosen)
     config = configuration.resolve(
-        chosen.with_settings(toy.settings | own),
+        chosen.with_settings(toy.settings | (chosen.toy if len(toy.shape) == 1 else {})),
         {"seed": seed, **settings},
         shape=toy.shape,
+        rules=own.objective,
         data=name,
         dataset={"name": name, "count": len(toy.data)},
     )
-    game = build_game(config)
+    if (own.objective or objective_class(config.objective)).labels == "needed":
+        raise UserError(f"recipe {recipe!r} needs classes, which a toy has none of; choose another")
+    game = build_game(config.model_copy(update=own_names(own)), own)
     return game, build_trainer(game, toy.data)
 
 

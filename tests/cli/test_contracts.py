@@ -312,3 +312,10 @@ def test_a_plan_says_what_to_expect_and_a_slower_training_says_why(tmp_path, cap
     assert "60 images/s in the median where 100 were expected" in capsys.readouterr().err
     kept_to(100.0, [{"speed": 80.0}] * 5)
     assert not capsys.readouterr().err
+
+
+def test_a_restart_has_to_know_which_run_it_is(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
+    said = CliRunner().invoke(app, ["train", "fashion-mnist-mini", "--steps", "1"])
+    assert isinstance(said.exception, UserError)
+    assert "--run-dir" in str(said.exception)

@@ -294,6 +294,12 @@ def test_what_a_killed_process_left_is_removed(served, tmp_path):
     assert not old.exists()
 
 
+def test_a_signed_address_has_a_query(served):
+    assert values(open_source(f"{served.url}/s-0.tar?signature=a/b.c"), np.arange(EACH)) == [
+        *range(EACH)
+    ]
+
+
 # -- what can be wrong ----------------------------------------------------------------------
 def test_a_full_disk_is_no_fault_of_the_shards(served, monkeypatch):
     """It is said, and nothing is remembered of it."""
@@ -346,6 +352,7 @@ def test_a_shard_that_vanishes_is_named(served, tmp_path):
     [
         ("none-{0..3}.tar", "cannot be read.*check the address"),
         ("s-{0..5}", "names no shards"),
+        ("s-{0..5}?x=.tar", "names no shards"),
         ("s-0.tar@test", "--holdout"),
         ("s-0.tar@half", "unknown"),
     ],

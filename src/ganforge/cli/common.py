@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ganforge import __version__
-from ganforge.cli.screen import emit, note
+from ganforge.cli.screen import emit, first, note
 from ganforge.errors import UserError
 
 app = typer.Typer(
@@ -123,7 +123,7 @@ def as_yaml(plain: dict[str, Any]) -> str:
 
 
 def open_studio(path: Path, wanted: bool) -> Any:
-    if not wanted:
+    if not (wanted and first()):
         return None
     import subprocess
     import sys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -89,6 +90,7 @@ def train(
     """Train a generator."""
     from ganforge import api
     from ganforge.config import parse_settings, parse_terms
+    from ganforge.errors import UserError
 
     settings = parse_settings(set_ or [])
     flags = {"steps": steps, "images": images, "minutes": minutes, "batch_size": batch_size, "lr": lr,
@@ -100,6 +102,10 @@ def train(
         return
     if run is not None:
         need_free_run(run)
+    elif int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) > 0:
+        raise UserError(
+            "with --max-restarts a restart has to know which run to go on with; name its folder: --run-dir"
+        )
     config, dataset, own = api.plan(
         data,
         recipe,
@@ -226,7 +232,14 @@ def sample(
 
     from ganforge import api
     from ganforge.errors import UserError
-    from ganforge.export.samples import free_name, parse_codes, write_samples, write_shards
+    from ganforge.export.samples import (
+        GRID,
+        SHARD,
+        free_name,
+        parse_codes,
+        write_samples,
+        write_shards,
+    )
     from ganforge.generator import chain, strips
     from ganforge.latents import load_latents, moved
     from ganforge.sounds import heard, is_sound, rate_of
@@ -248,7 +261,8 @@ def sample(
             f"--interpolate makes rows of 8 samples; {count} were asked for, use --count "
             f"{count + -count % 8}"
         )
-    count = count or 64
+    columns = len(made.classes) if label == "all" else 8  # a class stays in its column
+    count = count or columns * math.ceil(64 / columns)
     if latent is None:
         made.ask(
             1, seed, label, codes, truncation
@@ -272,6 +286,8 @@ def sample(
     rate = None
     if is_sound(made.config):
         stream, rate = (heard(made.config, x) for x in stream), rate_of(made.config)
+    if out is None and not shard and count > GRID:
+        shard = SHARD  # more than a picture or a page holds
     path = out or free_name(
         run / "made", f"seed-{seed}", "" if shard else ".wav" if rate else ".png"
     )
@@ -285,7 +301,7 @@ def sample(
             )
         else:
             write_samples(progress.through(stream), path, count, uint8=uint8, force=force,
-                          rate=rate)  # fmt: skip
+                          rate=rate, columns=columns)  # fmt: skip
     emit(body, json, lambda: f"{count} samples of step {made.step}: {path}")
 
 

@@ -43,6 +43,11 @@ _LEFT_AFTER = 24 * 3600  # seconds after which nobody still writes a file that w
 _ENDINGS = (".tar", ".tar.gz", ".tgz", *PARQUET)
 
 
+def file_name(url: str) -> str:
+    """The last part of a URL; signed ones have a query after it."""
+    return url.partition("?")[0].rpartition("/")[2]
+
+
 def is_url(text: str) -> bool:
     return bool(re.match(r"[a-z][a-z0-9+.-]*://", text))
 
@@ -359,7 +364,7 @@ def brought(
     os.close(handle)
     try:
         remote.fetch(url, Path(name), unwanted)
-        yield shard_samples(Path(name), url.rpartition("/")[2])
+        yield shard_samples(Path(name), file_name(url))
     finally:
         os.unlink(name)
 
@@ -440,10 +445,10 @@ def open_streamed(
         raise UserError(
             f"{url} has no test split; keep some shards with --holdout 0.1, or use @all"
         )
-    if not url.lower().endswith(_ENDINGS):
-        raise UserError(
-            f"{url} names no shards; end it in {', '.join(_ENDINGS)}, such as NAME-{{000..146}}.tar"
-        )
+    if not file_name(url).lower().endswith(_ENDINGS):
+        hub = url.rstrip("/").removesuffix(".git") if url.startswith("hf://datasets/") else ""
+        such = f"{hub}/**/train*.parquet" if hub else "NAME-{000..146}.tar"
+        raise UserError(f"{url} names no shards; end it in {', '.join(_ENDINGS)}, such as {such}")
     folder = cache / "shards"
     folder.mkdir(exist_ok=True)
     _sweep(folder)
@@ -459,7 +464,7 @@ def open_streamed(
     return Streamed(
         Shards(shards, remote, folder, wish, form, len(found["classes"])),
         classes=found["classes"],
-        name=url.rpartition("/")[2],
+        name=file_name(url),
         split=split,
         fingerprint=hashlib.blake2b(what.encode(), digest_size=16).hexdigest(),
         notes=found["notes"],
@@ -552,8 +557,8 @@ def _count(
                         form, classes = raw.form(wish), _names(raw)
                     except UserError as e:
                         raise Unfit(str(e)) from None
-            count = (sizes or {}).get(at.rpartition("/")[2])
-            if count is None and at.lower().endswith(PARQUET):
+            count = (sizes or {}).get(file_name(at))
+            if count is None and file_name(at).lower().endswith(PARQUET):
                 count = remote.rows(at)
             if not isinstance(count, int) or isinstance(count, bool) or count < 0:
                 store = packed(at, what, remote, folder, wish, form)

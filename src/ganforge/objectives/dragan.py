@@ -20,6 +20,7 @@ class DRAGAN(GAN):
         k: the slope asked for.
     """
 
+    holds = "gradient penalty"
     per_sample = True
 
     def __init__(

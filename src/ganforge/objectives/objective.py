@@ -116,6 +116,7 @@ class Objective(nn.Module):
         from_source: it can start from a source (a picture to restore or to translate).
         alone: nobody plays against what is sampled.
         critics: the networks that judge samples, and see them augmented.
+        holds: what of the paper's own holds D back, in words.
         warming: the game has not begun: what is sampled learns from its extra terms alone
             (SRGAN's first stage), and nobody else moves; set by the trainer likewise.
     """
@@ -128,6 +129,7 @@ class Objective(nn.Module):
     from_source: ClassVar[bool] = True
     alone: ClassVar[bool] = False
     critics: ClassVar[tuple[str, ...]] = ("D",)
+    holds: ClassVar[str] = ""
 
     def __init__(self) -> None:
         super().__init__()

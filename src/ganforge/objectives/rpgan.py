@@ -23,6 +23,7 @@ class RpGAN(TwoPlayer):
         gamma_end: and at the end of the horizon, reached by a cosine; None keeps it.
     """
 
+    holds = "R1, R2"
     per_sample = True
 
     def __init__(

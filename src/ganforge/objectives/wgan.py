@@ -18,6 +18,8 @@ class WGAN(TwoPlayer):
         clip: after each move every weight of D is put back into [-clip, clip].
     """
 
+    holds = "clipped weights"
+
     def __init__(
         self,
         latent: Latent | None = None,

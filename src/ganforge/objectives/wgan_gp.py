@@ -18,6 +18,7 @@ class WGANGP(TwoPlayer):
         gp: lambda.
     """
 
+    holds = "gradient penalty"
     per_sample = True
 
     def __init__(
