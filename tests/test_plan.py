@@ -166,6 +166,18 @@ def test_auto_lets_augmentation_adapt_for_larger_sets():
         assert not any("as soon as" in line for line in config.plan)
 
 
+def test_auto_takes_smaller_batches_where_memory_is_small(monkeypatch):
+    from ganforge.recipes import auto
+
+    large = np.zeros((4, 512, 512), np.uint8)
+    assert ganforge.plan(large, "auto", minutes=1)[0].batch_size == 32
+    free = 2 * auto._need(20, 16, 512)  # 16 fit half of it, 32 do not
+    monkeypatch.setattr(auto, "_free_memory", lambda fast: float(free))
+    config, _, _ = ganforge.plan(large, "auto", minutes=1)
+    assert config.batch_size == 16
+    assert "batches of 32 would not" in config.plan[0]
+
+
 def test_auto_reads_budgets_in_images_and_steps():
     small = np.zeros((300, 32, 32), np.uint8)
     for given, augmented in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -14,6 +15,8 @@ FEW, PER_CLASS = 20, 100  # classes that go in as one-hot channels, and pictures
 COMPONENTS = 32
 
 BLOCK = 16  # channels that a processor's convolutions take at once
+
+MAPS = 17  # times the memory of the first maps that a turn needs, measured: docs/growth.md
 
 
 def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -54,6 +57,11 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
         where = (
             f"{minutes:.3g} min on {cores} cores at {side} px: a small network sees more pictures"
         )
+    asked, free = batch, _free_memory(fast)
+    while _need(batch, width, side) > free / 2 and batch > 16 * each:
+        batch = max(16, batch // each // 2) * each
+    if batch < asked:
+        where += f"; batches of {asked} would not leave half of {free / 2**30:.1f} GiB free"
     chosen: dict[str, Any] = {
         "width": width,
         "batch_size": batch,
@@ -125,6 +133,23 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
     if yours:
         why.append(f"yours, in place of what is said above: {', '.join(yours)}")
     return chosen, why
+
+
+def _need(batch: int, width: int, side: int) -> int:
+    """Bytes of a turn, about."""
+    return MAPS * 4 * batch * width * (side // 2) ** 2
+
+
+def _free_memory(fast: bool) -> float:
+    """Bytes; infinite where it cannot be known."""
+    import torch
+
+    if fast:
+        return float(torch.cuda.mem_get_info()[0])
+    try:
+        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
 
 
 def _alone(objective: Any) -> bool:
