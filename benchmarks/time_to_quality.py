@@ -27,6 +27,7 @@ import shutil
 import statistics
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -263,7 +264,7 @@ def page() -> str:
     everything = results()
     out = ["# Time to quality", "", "Made by `python benchmarks/time_to_quality.py`; not edited by hand.", "",
            " ".join((__doc__ or "").split("\n\n")[2].split()), ""]  # fmt: skip
-    for data in sorted({r["data"] for r in everything}):
+    for data in _sets(everything):
         of: dict[tuple[str, int], list[Result]] = {}
         for r in everything:
             if r["data"] == data:
@@ -295,9 +296,10 @@ def draw() -> None:
 
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator
 
     everything = results()
-    sets = sorted({r["data"] for r in everything})
+    sets = _sets(everything)
     figure, axes = plt.subplots(
         len(sets), len(FEATURES), figsize=(9, 3.3 * len(sets)), squeeze=False
     )
@@ -306,6 +308,8 @@ def draw() -> None:
             _curves(ax, [r for r in everything if r["data"] == data], features)
             ax.set(title=f"{data}, {features} features", xticks=SECONDS)
             ax.set_xticklabels([str(s) for s in SECONDS])
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.yaxis.set_major_formatter(lambda v, _: f"{v:g}")
             ax.minorticks_off()
             ax.grid(alpha=0.3)
         row[0].set_ylabel("Frechet distance (less is better)")
@@ -314,6 +318,12 @@ def draw() -> None:
     axes[0][0].legend(frameon=False)
     figure.tight_layout()
     figure.savefig(PICTURE, metadata={"Date": None})
+
+
+def _sets(rs: Sequence[Result]) -> list[str]:
+    """The data sets, those that were measured most first."""
+    counts = Counter(r["data"] for r in rs)
+    return sorted(counts, key=lambda data: (-counts[data], data))
 
 
 def _curves(ax: Any, rs: Sequence[Result], features: str) -> None:
