@@ -81,7 +81,7 @@ def measured() -> dict[str, str]:
     for (label, toy), rs in sorted(modes.groups().items()):
         recipe, _, settings = label.partition(" ")
         found = sum(r["modes"] for r in rs) / len(rs)
-        text = f"[toy {toy}](modes.md): {found:.4g} of {rs[0]['total']} modes"
+        text = f"[toy {toy}](modes.md): {found:.1f} of {rs[0]['total']} modes"
         if toy in modes.MARKED:
             near = statistics.median(r["high_quality"] for r in rs)
             text += f", {near:.0%} of samples near one, the mark in {sum(map(modes.passes, rs))} of {len(rs)} seeds"
