@@ -99,6 +99,11 @@ def test_the_command_of_each_picture_plans(name):
     assert config.images == settings["images"]
 
 
+def test_the_page_of_throughput_is_what_the_results_say():
+    bench = load("throughput")
+    assert bench.PAGE.read_text() == bench.page()
+
+
 def test_the_page_of_time_to_quality_is_what_the_results_say():
     bench = load("time_to_quality")
     assert bench.PAGE.read_text() == bench.page()
