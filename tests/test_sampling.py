@@ -118,3 +118,9 @@ def test_each_class_has_a_column_of_its_own(trained, tmp_path):
     assert body["count"] == 70
     with Image.open(tmp_path / "all.png") as grid:
         assert grid.width / grid.height == pytest.approx(10 / 7, rel=0.02)
+
+
+def test_all_classes_of_a_run_without_any_is_one_line(tmp_path):
+    run = ganforge.train(recipe="gan", run=tmp_path / "run", steps=1, width=8, batch_size=8)
+    with pytest.raises(UserError, match="class"):
+        sample(str(run.path), "--label", "all")

@@ -116,8 +116,13 @@ def _augment(config: Config, objective: Objective, nets: nn.ModuleDict) -> None:
 
     target = config.augment_target
     first = config.augment_p if config.augment_p is not None else float(target is None)
-    augments = []
-    for name in objective.critics:
+    augments, there = [], [k for k in objective.critics if k in nets]
+    if not there:
+        raise UserError(
+            f"augment changes what critics see, and {type(objective).__name__} has no network "
+            f"{' or '.join(objective.critics)}; name its critics in `critics`, or say augment="
+        )
+    for name in there:
         augments.append(Augment(config.augment, first))
         nets[name] = Augmented(nets[name], augments[-1])
     if target is not None:

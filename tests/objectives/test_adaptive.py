@@ -154,3 +154,13 @@ def test_p_is_among_the_readings(tmp_path, recipe):
 def test_what_would_do_nothing_is_refused(recipe, given, said):
     with pytest.raises(UserError, match=said):
         ganforge.plan(np.zeros((24, 8, 8), np.uint8), recipe, settings=given)
+
+
+def test_a_game_whose_critic_has_another_name_says_so():
+    class Odd(ganforge.objectives.objective_class("gan")):
+        critics = ("J",)
+
+    x = np.zeros((24, 8, 8), np.uint8)
+    config, _, own = ganforge.plan(x, "gan", objective=Odd, augment="color")
+    with pytest.raises(UserError, match="has no network J"):
+        build_game(config, own)

@@ -261,8 +261,9 @@ def sample(
             f"--interpolate makes rows of 8 samples; {count} were asked for, use --count "
             f"{count + -count % 8}"
         )
-    columns = len(made.classes) if label == "all" else 8  # a class stays in its column
-    count = count or columns * math.ceil(64 / columns)
+    # With all classes each stays in its column; without classes `ask` says what is wrong.
+    columns = len(made.classes) if label == "all" and made.classes else None
+    count = count or (columns * math.ceil(64 / columns) if columns else 64)
     if latent is None:
         made.ask(
             1, seed, label, codes, truncation

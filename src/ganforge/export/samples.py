@@ -87,11 +87,11 @@ def write_samples(
     uint8: bool = False,
     force: bool = False,
     rate: int | None = None,
-    columns: int = 8,
+    columns: int | None = None,
 ) -> None:
     """Write a stream of (n, C, *space) samples as `out`'s ending says.
 
-    .png: a grid of so many `columns`, of more where there are more than 64 in 8; .npy: float32 (N, C, *space) in [-1, 1], or with `uint8` (N, *space, C);
+    .png: a grid, of so many `columns` if they are given; .npy: float32 (N, C, *space) in [-1, 1], or with `uint8` (N, *space, C);
     .zip or a folder: one picture (or sound) each, losslessly. Sounds (n, C, T), whose `rate`
     is given, also: .wav, one after another, and .html, a page that plays them.
 
@@ -125,8 +125,7 @@ def write_samples(
             return
         if kind == ".png":
             x = torch.cat(list(stream))
-            if columns == 8 and len(x) > 64:
-                columns = math.ceil(math.sqrt(len(x)))
+            columns = columns or (8 if len(x) <= 64 else math.ceil(math.sqrt(len(x))))
             picture(x, min(columns, len(x))).save(aside, "PNG")
         elif kind == ".npy":
             _array(stream, aside, count, uint8)
