@@ -111,7 +111,7 @@ def page() -> str:
         "share of 0.989. The mark: all modes, share >= 0.80, reverse KL <= 0.10. It is r3gan's, whose rate,",
         "gamma and length were chosen for these toys; the others are reported as they come, at the rates that their papers",
         "chose for pictures, so they do not compare with it on equal terms. `cgan`, `acgan` and `auto` are not among them: without",
-        "classes, which these toys have none of, `cgan` is `gan`, and so is `auto`; `acgan` cannot do without. r3gan's runs ended after",
+        "classes, which these toys have none of, each of them is `gan`. r3gan's runs ended after",
         "3 minutes of the clock, the others' by images or processor time. Stacked MNIST: 1,000 modes,",
         "26,000 samples, named by a classifier of digits; 10 minutes of one core, no mark; MNIST from `--data-root`:",
         "`python benchmarks/modes.py r3gan --toys stacked-mnist --seeds 1 --set family=dcgan width=24 lr=1e-3 batch_size=64`.",

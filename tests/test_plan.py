@@ -139,8 +139,28 @@ def test_what_a_recipe_augments_for_d_is_left_out_where_there_is_none():
 
 
 def test_acgan_without_labels_is_told_what_helps():
-    with pytest.raises(UserError, match="another recipe, such as dcgan"):
+    with pytest.raises(UserError, match="sub-folders as classes, or --set conditioning=none"):
         ganforge.plan(DATA, "acgan")
+
+
+def test_an_auxiliary_classifier_is_a_choice_of_its_own():
+    def terms(recipe="dcgan", add=None, **given):
+        return ganforge.plan("fashion-mnist-mini", recipe, terms=add, steps=1, **given)[0].terms
+
+    three = {"class": 1.0, "class-fake": 1.0, "class-g": 1.0}
+    assert terms("acgan") == terms(conditioning="auxiliary") == three
+    assert terms("wgan-gp", conditioning="auxiliary", add={"class-fake": 0, "r1": 2}) == three | {
+        "class-fake": 0.0,
+        "r1": 2.0,
+    }
+    assert terms("acgan", conditioning="none") == {}
+    for recipe, given, said in (
+        ("dcgan", {"add": {"class-g": 1}}, "add --set conditioning=auxiliary"),
+        ("acgan", {"add": {"class": 0, "class-fake": 0}}, "both weigh 0"),
+        ("began", {"conditioning": "auxiliary"}, "does not look at classes"),
+    ):
+        with pytest.raises(UserError, match=said):
+            terms(recipe, **given)
 
 
 def test_what_falls_until_the_end_needs_an_end_in_images(tmp_path):

@@ -29,11 +29,6 @@ def test_a_recipe_of_ones_own_plays(tmp_path):
     assert type(game.objective).__name__ == "Mine"
 
 
-def test_what_needs_classes_is_told_that_a_toy_has_none():
-    with pytest.raises(UserError, match="a toy has none of; choose another"):
-        play("ring", "acgan", budget=Budget(steps=2))
-
-
 def test_memory_that_is_too_small_is_said_in_words(tmp_path, monkeypatch):
     import numpy as np
     import torch

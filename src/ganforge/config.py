@@ -64,7 +64,7 @@ class Config(BaseModel):
     family_options: dict[str, Any] = {}
     terms: dict[str, float] = {}
     latent: LatentConfig = Field(default_factory=lambda: LatentConfig.model_validate({}))
-    conditioning: Literal["none", "concat", "projection"] = "none"
+    conditioning: Literal["none", "concat", "projection", "auxiliary"] = "none"
     components: int = Field(
         0, ge=0, description="principal components of the data that the generator begins with"
     )
@@ -240,9 +240,9 @@ def resolve(
             parts[having[0]][key] = value
     conditioning = top.get("conditioning", "none")
     if conditioning != "none" and "conditioning" in owners["family"]:
-        parts["family"].setdefault("conditioning", conditioning)
+        said = conditioning == "auxiliary"  # D says the class; G is told it
+        parts["family"].setdefault("conditioning", "concat" if said else conditioning)
     if conditioning != "none" and not class_names:
-        needs = rules.labels == "needed"
         raise UserError(
             f"recipe {recipe.name!r} makes samples by class, but these data have no labels; use "
             + (
@@ -250,13 +250,14 @@ def resolve(
                 if "://" in str(fixed.get("data"))
                 else "sub-folders as classes, or "
             )
-            + ("another recipe, such as dcgan" if needs else "--set conditioning=none")
+            + "--set conditioning=none"
         )
     if conditioning != "none" and rules.labels == "ignored":
         raise UserError(
             f"objective {who!r} does not look at classes, so that a sample's label would mean "
             "nothing; use --set conditioning=none, or recipe cgan, acgan or biggan"
         )
+    extra = _with_auxiliary(extra, conditioning, rules, who)
     if source is not None and not rules.from_source:
         raise UserError(
             f"objective {who!r} starts from noise or from its samples, and these data have sources; "
@@ -283,6 +284,34 @@ def resolve(
         return Config(**body)
     except ValidationError as e:
         raise UserError(explain(e)) from None
+
+
+def _with_auxiliary(
+    terms: dict[str, float], conditioning: str, rules: Any, who: str
+) -> dict[str, float]:
+    """The terms, with those of an auxiliary classifier where that is the conditioning."""
+    from ganforge.objectives.terms import AUXILIARY
+
+    given = {k: v for k, v in terms.items() if k in AUXILIARY}
+    if conditioning != "auxiliary":
+        if any(given.values()):
+            raise UserError(
+                f"--add {max(given, key=lambda k: given[k])} belongs to a D that says the class; add "
+                "--set conditioning=auxiliary"
+            )
+        return terms
+    if rules.alone:
+        raise UserError(
+            f"objective {who!r} has no discriminator that could say the class; use --set "
+            "conditioning=concat, or another objective"
+        )
+    terms = dict.fromkeys(AUXILIARY, 1.0) | terms
+    if not (terms["class"] or terms["class-fake"]):
+        raise UserError(
+            "conditioning=auxiliary lets D learn the class by class and class-fake, and both weigh 0; "
+            "use a weight above 0, or --set conditioning=concat"
+        )
+    return terms
 
 
 def _check_augment(top: dict[str, Any], given: set[str], rules: Any, who: str) -> None:

@@ -23,7 +23,6 @@ from ganforge.data import Dataset, open_source
 from ganforge.errors import UserError
 from ganforge.gallery import picture
 from ganforge.judging.modes import Mixture, count_labels, count_modes, grid, ring
-from ganforge.objectives import objective_class
 from ganforge.sitting import Budget
 from ganforge.spec import Ask, Batch
 from ganforge.training.trainer import Source, Trainer
@@ -129,8 +128,6 @@ def toy_game(
         data=name,
         dataset={"name": name, "count": len(toy.data)},
     )
-    if (own.objective or objective_class(config.objective)).labels == "needed":
-        raise UserError(f"recipe {recipe!r} needs classes, which a toy has none of; choose another")
     game = build_game(config.model_copy(update=own_names(own)), own)
     return game, build_trainer(game, toy.data)
 
@@ -153,7 +150,7 @@ def play(
         out: where to write a picture of the samples.
 
     Raises:
-        UserError: an unknown toy or recipe, or a recipe that needs classes.
+        UserError: an unknown toy or recipe.
     """
     if kind in MIXTURES:
         toy = mixture(kind, seed)

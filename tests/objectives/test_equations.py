@@ -21,6 +21,7 @@ from ganforge.objectives.ebgan import norm_of_error
 from ganforge.objectives.energy import Energy
 from ganforge.objectives.latent import Latent
 from ganforge.objectives.objective import Objective, TwoPlayer
+from ganforge.objectives.terms import AUXILIARY
 from ganforge.spec import Ask, Batch
 
 N = 16
@@ -118,7 +119,9 @@ def test_cgan() -> None:
 def test_acgan(saturating: bool) -> None:
     o, latent, y = oracle("acgan"), Latent(2), torch.arange(N) % 3
     g, d = networks("acgan")
-    game = make_objective("acgan", latent=latent, saturating=saturating)
+    game = make_objective("gan", latent=latent, saturating=saturating)
+    for name in AUXILIARY:
+        game.add(term(name))
     judge = Judge(d, lambda said: {"score": said[0], "class": said[1]})
     nets = nn.ModuleDict({"G": Made(g, classes=True), "D": judge})
     (z, _), x = drawn(latent), real(2)

@@ -16,6 +16,7 @@ from ganforge.families import family
 from ganforge.objectives import make_objective, term
 from ganforge.objectives.latent import Latent
 from ganforge.objectives.objective import Objective
+from ganforge.objectives.terms import AUXILIARY
 from ganforge.spec import Ask, Batch, Spec
 from ganforge.training.trainer import Trainer, make_optimisers
 
@@ -145,10 +146,13 @@ def nearest(x: Tensor) -> Tensor:
     return torch.cdist(x, CENTRES).argmin(1)
 
 
-@pytest.mark.parametrize("name", ["gan", "acgan", "hinge"])
-def test_makes_the_class_that_was_asked_for(name: str) -> None:
+@pytest.mark.parametrize("terms", [(), AUXILIARY], ids=["told", "auxiliary"])
+@pytest.mark.parametrize("name", ["gan", "hinge"])
+def test_makes_the_class_that_was_asked_for(name: str, terms: tuple[str, ...]) -> None:
     torch.manual_seed(1)
     data, game = clouds(), make_objective(name, latent=Latent(4))
+    for each in terms:
+        game.add(term(each))
     trainer = train(game, data, 200)
     label = torch.arange(SIZE) % 3
     x = samples(game, trainer, label=label)

@@ -104,7 +104,11 @@ class Family:
         if len(space) not in self.dims:
             fit = [n for n in having(method) if len(space) in _class(n).dims]
             names = ", ".join(fit)
-            remedy = f"use --set family=NAME with one of {names}" if fit else "no family does"
+            remedy = (
+                f"use --set family=NAME with one of {names}"
+                if fit
+                else "no family does; use data of another kind"
+            )
             raise UserError(
                 f"family {self.title()!r} makes {', '.join(_KINDS[d] for d in self.dims)}, but "
                 f"the data are {_KINDS.get(len(space), 'of more dimensions')} {shape}; {remedy}"

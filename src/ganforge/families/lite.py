@@ -39,10 +39,10 @@ class Depths(nn.Module):
         self.layers = network(number, 224, weights(number))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        if x.shape[1] not in (1, 3):
+        if x.dim() != 4 or x.shape[1] not in (1, 3):
             raise UserError(
-                f"a network for photographs sees 1 or 3 channels, not {x.shape[1]}; drop the term "
-                "perceptual"
+                "a network for photographs sees pictures of 1 or 3 channels, not "
+                f"{tuple(x.shape[1:])}; drop the term perceptual"
             )
         least = 64 / min(x.shape[2:])
         if least > 1:

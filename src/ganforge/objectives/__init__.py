@@ -21,7 +21,6 @@ OBJECTIVES: dict[str, str] = {
     "hinge": "hinge:Hinge",
     "rpgan": "rpgan:RpGAN",
     "infogan": "infogan:InfoGAN",
-    "acgan": "acgan:ACGAN",
     "ebgan": "ebgan:EBGAN",
     "began": "began:BEGAN",
     "ae": "ae:AE",

@@ -111,8 +111,8 @@ class Objective(nn.Module):
             it before each turn, so that a weight may follow it.
         sampled: the networks that `sample` uses; only these are averaged (EMA).
         latent: the distribution of z, or None where the generator starts from a source.
-        labels: what a sample's class is to the losses: "needed", "seen" where there is one, or
-            "ignored", so that a conditional training would mean nothing.
+        labels: what a sample's class is to the losses: "seen" where there is one, or "ignored",
+            so that a conditional training would mean nothing.
         from_source: it can start from a source (a picture to restore or to translate).
         alone: nobody plays against what is sampled.
         critics: the networks that judge samples, and see them augmented.
@@ -125,7 +125,7 @@ class Objective(nn.Module):
     warming: bool = False
     sampled: tuple[str, ...] = ("G",)
     latent: Latent | None = None
-    labels: ClassVar[Literal["needed", "seen", "ignored"]] = "seen"
+    labels: ClassVar[Literal["seen", "ignored"]] = "seen"
     from_source: ClassVar[bool] = True
     alone: ClassVar[bool] = False
     critics: ClassVar[tuple[str, ...]] = ("D",)
@@ -273,7 +273,7 @@ class TwoPlayer(Objective):
     # -- what they are written with -----------------------------------------------------
     def judge(self, nets: nn.ModuleDict, x: Tensor, b: Batch) -> dict[str, Tensor]:
         """All outputs of D on x."""
-        return outputs(nets["D"], self.seen(x, b), b.label)
+        return outputs(nets["D"], self.seen(x, b), None if self.auxiliary else b.label)
 
     def seen(self, x: Tensor, b: Batch) -> Tensor:
         """What D sees of x: x, with its source where it judges pairs."""
@@ -306,7 +306,17 @@ class TwoPlayer(Objective):
         return family.generator(self.latent.width, spec.shape, spec.classes)
 
     def make_d(self, family: Family, spec: Spec) -> nn.Module:
-        return family.critic(self.judged(spec), spec.classes, norm=self.critic_norm)
+        shape, norm = self.judged(spec), self.critic_norm
+        if not self.auxiliary:
+            return family.critic(shape, spec.classes, norm=norm)
+        if not spec.classes:
+            raise UserError("D is to say the class, and these data have none; use labelled data")
+        return family.critic(shape, heads={"class": spec.classes}, norm=norm)
+
+    @property
+    def auxiliary(self) -> bool:
+        """Whether D says the class instead of being told it (Odena et al. 2016)."""
+        return any(getattr(t, "says_class", False) for ts in self.terms.values() for t in ts)
 
     def judged(self, spec: Spec) -> tuple[int, ...]:
         """The shape of what D sees.

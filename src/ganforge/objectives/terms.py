@@ -175,6 +175,40 @@ class LeCam(Term):
         self.means = self.means.lerp(over_processes(now).to(self.means.dtype), weight)
 
 
+class SaidClass(Term):
+    """-E log P(c | x), the class c by a head of D, which is not told it: the auxiliary
+    classifier, L_C of Odena et al. 2016, arXiv 1610.09585. D's of reals."""
+
+    name, says_class = "class", True
+
+    def value(self, game: TwoPlayer, nets: nn.ModuleDict, b: Batch) -> Tensor:
+        said = self.judged(game, nets, b)
+        if "class" not in said or b.label is None:
+            raise UserError(
+                f"term {self.name!r} reads the class of labelled samples from D's head for it; let "
+                'D.outputs also return "class": (N, classes), on data with classes'
+            )
+        return nn.functional.cross_entropy(said["class"], b.label)
+
+    def judged(self, game: TwoPlayer, nets: nn.ModuleDict, b: Batch) -> dict[str, Tensor]:
+        return game.judge_real(nets, b)
+
+
+class SaidClassOfFake(SaidClass):
+    """-E log P(c | G(z, c)) for D."""
+
+    name = "class-fake"
+
+    def judged(self, game: TwoPlayer, nets: nn.ModuleDict, b: Batch) -> dict[str, Tensor]:
+        return game.judge_fake(nets, b)
+
+
+class SaidClassForG(SaidClassOfFake):
+    """-E log P(c | G(z, c)) for G, which is to be recognised."""
+
+    name, player = "class-g", "G"
+
+
 class PullingAway(Term):
     """f_PT on D's features of forgeries. Zhao et al. 2016, arXiv 1609.03126."""
 
@@ -229,7 +263,24 @@ class Charbonnier(Fidelity):
         return ((fake - real).square() + self.eps**2).sqrt().mean()
 
 
-class Perceptual(Fidelity):
+class Perceived(Fidelity):
+    """A distance through a network that was trained elsewhere and stays as it is."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__(weight)
+        self.made: list[nn.Module] = []  # in a list: it is nobody's state
+
+    def make(self) -> nn.Module:
+        raise UserError(f"{type(self).__name__} does not define make()")
+
+    def network(self, like: Tensor) -> nn.Module:
+        """Made when it is first needed; where `like` is."""
+        if not self.made:
+            self.made.append(self.make())
+        return self.made[0].to(like.device)
+
+
+class Perceptual(Perceived):
     """The mean squared distance between maps of a network that knows photographs, each place
     brought to unit length, over four depths (Johnson et al. 2016, arXiv 1603.08155; unit
     length: Zhang et al. 2018, arXiv 1801.03924). The network is EfficientNet-Lite0, whose
@@ -237,16 +288,13 @@ class Perceptual(Fidelity):
 
     name = "perceptual"
 
-    def __init__(self, weight: float) -> None:
-        super().__init__(weight)
-        self.network: list[nn.Module] = []  # in a list: it is nobody's state
-
-    def distance(self, fake: Tensor, real: Tensor) -> Tensor:
+    def make(self) -> nn.Module:
         from ganforge.families.lite import Depths
 
-        if not self.network:
-            self.network.append(Depths(0))
-        net = self.network[0].to(fake.device)
+        return Depths(0)
+
+    def distance(self, fake: Tensor, real: Tensor) -> Tensor:
+        net = self.network(fake)
         with torch.no_grad():
             theirs = net(real)
         return perceptual(net(fake), theirs).mean()
@@ -268,31 +316,33 @@ class NearSource(Term):
         return (game.fake(nets, b) - b.source).abs().mean()
 
 
-class LearnedPerceptual(Fidelity):
+class LearnedPerceptual(Perceived):
     """LPIPS through VGG16 (Zhang et al. 2018, arXiv 1801.03924), where torchvision's weights of
     it are on this disk. Grey or colour pictures, sides of 16 or more."""
 
     name = "lpips"
 
-    def __init__(self, weight: float) -> None:
-        super().__init__(weight)
-        self.network: list[nn.Module] = []  # in a list: it is nobody's state
-
-    def distance(self, fake: Tensor, real: Tensor) -> Tensor:
+    def make(self) -> nn.Module:
         from ganforge.families.vgg import LPIPS
 
-        if not self.network:
-            self.network.append(LPIPS())
-        return self.network[0].to(fake.device)(fake, real).mean()
+        return LPIPS()
+
+    def distance(self, fake: Tensor, real: Tensor) -> Tensor:
+        return self.network(fake)(fake, real).mean()
 
 
 TERMS: dict[str, type[Term]] = {
     t.name: t
     for t in (
         R1, R2, GP, DataGP, LeCam, PullingAway, Orthogonal,
+        SaidClass, SaidClassOfFake, SaidClassForG,
         L1, Charbonnier, Perceptual, LearnedPerceptual, NearSource,
     )
 }  # fmt: skip
+
+
+AUXILIARY = tuple(name for name, t in TERMS.items() if issubclass(t, SaidClass))
+"""The terms of an auxiliary classifier: what `conditioning=auxiliary` adds."""
 
 
 def term(name: str, weight: float = 1.0) -> Term:
