@@ -109,6 +109,8 @@ def table() -> str:
         r = recipes.recipe(name)
         game = objective_class(r.objective) if isinstance(r.objective, str) else r.objective
         own = [f"{k} {v:g}" for k, v in r.settings.get("terms", {}).items()]
+        if r.settings.get("conditioning") == "auxiliary":
+            own += ["auxiliary classifier"]
         terms = ", ".join([*([game.holds] if game.holds else []), *own]) or "-"
         title = f"[{name}](#{name})" if name in sections else f"[{name}]({OWN_PAGE[name]}.md)"
         lines.append(

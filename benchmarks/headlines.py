@@ -1,4 +1,4 @@
-"""Every recipe's headline, measured: trained small, on one thread, seed by seed.
+"""Every recipe's headline, measured: trained small, on one thread each, one training a core.
 
     python benchmarks/headlines.py                      # what is missing, then the page
     python benchmarks/headlines.py infogan wgan-gp      # only these
@@ -18,11 +18,14 @@ import functools
 import hashlib
 import inspect
 import json
+import multiprocessing
+import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -534,12 +537,18 @@ def code_hash(headline: Headline) -> str:
     return digest.hexdigest()[:12]
 
 
+def kept(headline: Headline, data: str, seed: int) -> bool:
+    """Whether it has been measured by the same code."""
+    path = RESULTS / f"{headline.name}-{data}-{seed}.json"
+    return path.exists() and json.loads(path.read_text())["code"] == code_hash(headline)
+
+
 def run(headline: Headline, data: str, seed: int) -> None:
     path, mark = RESULTS / f"{headline.name}-{data}-{seed}.json", code_hash(headline)
     if TRIAL:
         print(headline.name, data, seed, TRIAL, headline.measure(data, seed), flush=True)
         return
-    if path.exists() and json.loads(path.read_text())["code"] == mark:
+    if kept(headline, data, seed):
         return
     start = time.monotonic()
     numbers = headline.measure(data, seed)
@@ -608,6 +617,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--set", nargs="*", default=[], metavar="KEY=VALUE", help="a trial: printed, not kept"
     )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    parser.add_argument("--jobs", type=int, default=cores, help="trainings at a time, one core each")
     parser.add_argument("--table", action="store_true", help="only the page")
     return parser.parse_args()
 
@@ -616,23 +627,56 @@ def main() -> None:
     global ARGS
     ARGS = parse()
     if not ARGS.table:
-        import torch
-
-        from ganforge.config import parse_settings
-
-        TRIAL.update(parse_settings(ARGS.set))
-
-        torch.set_num_threads(1)
-        for headline in HEADLINES.values():
-            code_hash(headline)  # of the code that is about to run, whatever is edited meanwhile
-        # The first seed of everything, then the second: what is cut off has something of each.
-        todo = [(HEADLINES[n], only) for n, _, only in (a.partition("@") for a in ARGS.names)]
-        for seed in range(max(h.seeds for h, _ in todo)):
-            for headline, only in todo:
-                for data in headline.data:
-                    if only in ("", data) and seed < headline.seeds:
-                        run(headline, data, seed)
+        jobs = due()
+        for data in {data for _, data, _ in jobs}:
+            data_root(data)
+        with ProcessPoolExecutor(
+            ARGS.jobs, multiprocessing.get_context("spawn"), begin, (ARGS,)
+        ) as pool:
+            try:
+                for done in as_completed([pool.submit(job, *each) for each in jobs]):
+                    done.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
     PAGE.write_text(page())
+
+
+def due() -> list[tuple[str, str, int]]:
+    """(headline, data, seed): the first seed of everything, then the second, so that what is cut
+    off has something of each; what took longest goes first, so that no process waits for it."""
+    asked = [(HEADLINES[n], only) for n, _, only in (a.partition("@") for a in ARGS.names)]
+    jobs = [
+        (h.name, data, seed)
+        for h, only in asked
+        for data in h.data
+        for seed in range(h.seeds)
+        if only in ("", data) and (ARGS.set or not kept(h, data, seed))
+    ]
+    took = {
+        (name, data): statistics.mean(r["seconds"] for r in rs)
+        for (name, data), rs in results().items()
+        if rs
+    }
+    return sorted(jobs, key=lambda job: (job[2], -took.get(job[:2], 0.0)))
+
+
+def job(name: str, data: str, seed: int) -> None:
+    run(HEADLINES[name], data, seed)
+
+
+def begin(args: argparse.Namespace) -> None:
+    """What each process of the pool begins with."""
+    global ARGS
+    import torch
+
+    from ganforge.config import parse_settings
+
+    ARGS = args
+    TRIAL.update(parse_settings(args.set))
+    torch.set_num_threads(1)
+    for headline in HEADLINES.values():
+        code_hash(headline)  # of the code that is about to run, whatever is edited meanwhile
 
 
 ARGS = argparse.Namespace(data_root=str(ROOT / "data"))

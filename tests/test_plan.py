@@ -158,9 +158,42 @@ def test_an_auxiliary_classifier_is_a_choice_of_its_own():
         ("dcgan", {"add": {"class-g": 1}}, "add --set conditioning=auxiliary"),
         ("acgan", {"add": {"class": 0, "class-fake": 0}}, "both weigh 0"),
         ("began", {"conditioning": "auxiliary"}, "does not look at classes"),
+        ("ae", {"conditioning": "auxiliary"}, "has no D that could say the class"),
+        ("dcgan", {"settings": {"terms": "r1"}}, "use --add TERM=WEIGHT"),
     ):
         with pytest.raises(UserError, match=said):
             terms(recipe, **given)
+
+
+def test_a_recipe_s_own_class_terms_go_with_its_conditioning(tmp_path):
+    from dataclasses import replace
+
+    data = labelled(tmp_path / "a.npz", 30, 3)
+    acgan = ganforge.recipes.recipe("acgan").with_settings({"terms": {"class-g": 0.5}})
+    mine = replace(acgan, name="mine")
+    assert ganforge.plan(data, mine)[0].terms["class-g"] == 0.5
+    assert ganforge.plan(data, mine, conditioning="none")[0].terms == {}
+
+
+def test_while_warming_nobody_listens_to_a_critic(tmp_path):
+    data = labelled(tmp_path / "a.npz", 30, 3)
+    with pytest.raises(UserError, match="has none; add one"):
+        ganforge.train(data, "acgan", tmp_path / "r", steps=1, settings={"warmup": 64})
+    given = {"degrade": "noise:25", "conditioning": "auxiliary", "width": 8, "batch_size": 4}
+    run = ganforge.train(data, "denoise", tmp_path / "w", steps=1, settings=given)
+    assert not any("class" in k for k in run.records()[-1])
+
+
+def test_sources_that_samples_were_not_made_from_have_no_class(tmp_path):
+    data = labelled(tmp_path / "a.npz", 30, 3)
+    with pytest.raises(UserError, match="conditioning=none"):
+        ganforge.train(
+            data,
+            "cut",
+            tmp_path / "r",
+            steps=1,
+            settings={"inputs": data, "conditioning": "concat"},
+        )
 
 
 def test_what_falls_until_the_end_needs_an_end_in_images(tmp_path):

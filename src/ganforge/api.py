@@ -84,7 +84,8 @@ def plan(
     parts = {"objective": own.objective, "family": own.family}
     reasons: list[str] = []
     if chosen.plan is not None:
-        planned, reasons = chosen.plan(dataset, flat | {k: v for k, v in parts.items() if v})
+        given = {**parts, "terms": {**configuration.weights(flat.get("terms")), **(terms or {})}}
+        planned, reasons = chosen.plan(dataset, flat | {k: v for k, v in given.items() if v})
         chosen = chosen.with_settings(planned)
     if isinstance(own.objective, type):
         flat["objective"] = own.objective
@@ -506,7 +507,7 @@ def _start_from(game: Game, run: Run) -> None:
     if missing:
         raise UserError(
             f"the networks of {run.path} do not fit this run ({missing[0]} differs or is missing, "
-            f"{len(missing)} in all); use the same recipe, --size, --width, components and classes"
+            f"{len(missing)} in all); use the same recipe, --size, --width, components, conditioning and classes"
         )
     nets.load_state_dict(fitting, strict=False)
 

@@ -145,6 +145,7 @@ def _for_sources(config: Config, objective: Objective) -> None:
     if not config.data_options.get("paired", True):
         compared = [f"--add {t.name}=0" for ts in objective.terms.values() for t in ts if isinstance(t, Fidelity)]  # fmt: skip
         compared += ["--set pairs=false"] * config.pairs
+        compared += ["--set conditioning=none"] * bool(config.spec.classes)
         if compared:
             raise UserError(
                 "paired=false gives each sample a source that it was not made from, and this game "

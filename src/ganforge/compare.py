@@ -182,6 +182,7 @@ def code_hash(job: Job) -> str:
     from ganforge import draws, recipes, spec
     from ganforge.families import components, family_class
     from ganforge.objectives import latent, objective_class
+    from ganforge.objectives import terms as extra
     from ganforge.training import ema, trainer
 
     recipe = recipes.recipe(job.recipe)
@@ -196,6 +197,9 @@ def code_hash(job: Job) -> str:
                 found[base.__module__] = inspect.getsource(sys.modules[base.__module__])
     for module in (draws, spec, latent, ema, trainer, components):
         found[module.__name__] = inspect.getsource(module)
+    chosen = {**recipe.settings, **job.settings}
+    if chosen.get("terms") or chosen.get("conditioning") == "auxiliary":
+        found["terms"] = inspect.getsource(extra)
     if recipe.plan is not None:  # what it chooses depends on the whole of its module
         found["plan"] = inspect.getsource(inspect.getmodule(recipe.plan) or recipe.plan)
     found["settings"] = json.dumps(recipe.settings, sort_keys=True, default=str)

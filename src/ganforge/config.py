@@ -156,6 +156,18 @@ def parse_terms(pairs: Iterable[str]) -> dict[str, float]:
     return out
 
 
+def weights(terms: Any) -> dict[str, float]:
+    """The setting `terms`, by name.
+
+    Raises:
+        UserError: it is no table of numbers.
+    """
+    try:
+        return TypeAdapter(dict[str, float]).validate_python(terms or {})
+    except ValidationError:
+        raise UserError(f"terms={terms!r} does not fit; use --add TERM=WEIGHT") from None
+
+
 def resolve(
     recipe: Recipe,
     settings: Mapping[str, Any],
@@ -187,7 +199,8 @@ def resolve(
     merged = {**recipe.settings, **settings}
     game = merged.pop("objective", recipe.objective)
     family = merged.pop("family", recipe.family)
-    extra = {**merged.pop("terms", {}), **(terms or {})}
+    asked = {**weights(settings.get("terms")), **(terms or {})}
+    extra = {**weights(merged.pop("terms", None)), **asked}
     options_of = objective_class(game) if isinstance(game, str) else game
     rules = options_of if rules is None else rules
     who = named(game if rules is options_of else type(rules))
@@ -257,7 +270,7 @@ def resolve(
             f"objective {who!r} does not look at classes, so that a sample's label would mean "
             "nothing; use --set conditioning=none, or recipe cgan, acgan or biggan"
         )
-    extra = _with_auxiliary(extra, conditioning, rules, who)
+    extra = _with_auxiliary(extra, asked, conditioning, rules, who)
     if source is not None and not rules.from_source:
         raise UserError(
             f"objective {who!r} starts from noise or from its samples, and these data have sources; "
@@ -287,22 +300,23 @@ def resolve(
 
 
 def _with_auxiliary(
-    terms: dict[str, float], conditioning: str, rules: Any, who: str
+    terms: dict[str, float], asked: Mapping[str, float], conditioning: str, rules: Any, who: str
 ) -> dict[str, float]:
-    """The terms, with those of an auxiliary classifier where that is the conditioning."""
+    """The terms, with those of an auxiliary classifier where that is the conditioning, and
+    without a recipe's where it is not."""
+    from ganforge.objectives.objective import TwoPlayer
     from ganforge.objectives.terms import AUXILIARY
 
-    given = {k: v for k, v in terms.items() if k in AUXILIARY}
     if conditioning != "auxiliary":
-        if any(given.values()):
+        given = [k for k in AUXILIARY if asked.get(k)]
+        if given:
             raise UserError(
-                f"--add {max(given, key=lambda k: given[k])} belongs to a D that says the class; add "
-                "--set conditioning=auxiliary"
+                f"--add {given[0]} belongs to a D that says the class; add --set conditioning=auxiliary"
             )
-        return terms
-    if rules.alone:
+        return {k: v for k, v in terms.items() if k not in AUXILIARY}
+    if not issubclass(rules if isinstance(rules, type) else type(rules), TwoPlayer):
         raise UserError(
-            f"objective {who!r} has no discriminator that could say the class; use --set "
+            f"objective {who!r} has no D that could say the class; use --set "
             "conditioning=concat, or another objective"
         )
     terms = dict.fromkeys(AUXILIARY, 1.0) | terms

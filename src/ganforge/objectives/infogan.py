@@ -68,7 +68,11 @@ class InfoGAN(GAN):
 
     def networks(self, family: Family, spec: Spec) -> nn.ModuleDict:
         nets = super().networks(family, spec)
-        nets["Q"] = Q(features_of(nets["D"], spec), self.codes.categorical, self.codes.continuous)
+        nets["Q"] = Q(
+            features_of(nets["D"], replace(spec, classes=0) if self.auxiliary else spec),
+            self.codes.categorical,
+            self.codes.continuous,
+        )
         return nets
 
     def players(self) -> list[Player]:

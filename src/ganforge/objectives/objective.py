@@ -180,7 +180,12 @@ class Objective(nn.Module):
         """Whether a player takes part now: all do, except while warming."""
         if not self.warming:
             return True
-        return bool(self.terms.get(player.name)) and set(player.nets) <= set(self.sampled)
+        return bool(self.joining(player)) and set(player.nets) <= set(self.sampled)
+
+    def joining(self, player: Player) -> list[Term]:
+        """The extra terms of a player that count now: while warming, those that ask no critic."""
+        terms = self.terms.get(player.name, [])
+        return [t for t in terms if not (self.warming and getattr(t, "two_player", False))]
 
     def add(self, term: Term) -> None:
         """Let `term` join its player's loss."""
@@ -219,7 +224,7 @@ class Objective(nn.Module):
 
         def loss(nets: nn.ModuleDict, batch: Batch) -> Terms:
             terms = {} if self.warming else player.loss(nets, batch)
-            for t in extra:
+            for t in self.joining(player):
                 # A game that has this term already gets more of it, under another name.
                 name = t.name if t.name not in terms else f"+{t.name}"
                 terms[name] = t(self, nets, batch)  # type: ignore[arg-type]

@@ -12,6 +12,10 @@ SMALL_SET = 10_000  # pictures; below it D always sees augmented ones, if it wil
 
 FEW, PER_CLASS = 20, 100  # classes that go in as one-hot channels, and pictures of each
 
+OFTEN = 10  # times that D may see each of so few pictures before it knows them by heart
+
+PENALTY = 5.0  # of D's squared slope at real pictures, where it would
+
 COMPONENTS = 32
 
 BLOCK = 16  # channels that a processor's convolutions take at once
@@ -80,6 +84,13 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
     seen_often = passes > 100
     if seen_often:
         chosen["augment"] = "color,translation,cutout"
+    free = not {"objective", "terms"} & settings.keys()
+    if free and len(dataset) < SMALL_SET and passes > OFTEN:
+        chosen["terms"] = {"r1": PENALTY}
+        why.append(
+            f"D's slope at real pictures is penalised (r1={PENALTY:g}): {len(dataset)}, seen about "
+            f"{passes:.0f} times each, would be learnt by heart"
+        )
     if _alone(settings.get("objective")):
         why.append("no augmentation: this game has no D")
     elif seen_often and "augment" in settings and not settings["augment"]:
