@@ -203,7 +203,7 @@ def test_what_falls_until_the_end_needs_an_end_in_images(tmp_path):
     assert not (tmp_path / "r").exists()
 
 
-def test_auto_lets_augmentation_adapt_for_larger_sets():
+def test_auto_lets_augmentation_adapt_where_pictures_are_seen_often():
     large = np.zeros((12_000, 8, 8), np.uint8)
     for images, augment, target in (
         (100_000, "", None),
@@ -212,11 +212,27 @@ def test_auto_lets_augmentation_adapt_for_larger_sets():
         config, _, _ = ganforge.plan(large, "auto", images=images)
         assert (config.augment, config.augment_target) == (augment, target)
     config, _, _ = ganforge.plan(large[:300], "auto", images=2_000_000)
-    assert (config.augment_target, config.augment != "") == (None, True)
+    assert config.augment_target == 0.6
+    config, _, _ = ganforge.plan(large[:300], "auto", images=2_000_000, augment_p=0.5)
+    assert (config.augment_target, config.augment_p) == (None, 0.5)
     for yours in ({"augment_p": 0.5}, {"augment": ""}, {"objective": "ae"}):
         config, _, _ = ganforge.plan(large, "auto", images=2_000_000, settings=yours)
         assert config.augment_target is None
         assert not any("as soon as" in line for line in config.plan)
+
+
+def test_auto_penalises_d_where_pictures_are_few():
+    few = np.zeros((600, 8, 8), np.uint8)
+    config, _, _ = ganforge.plan(few, "auto", minutes=0.25)
+    assert config.terms == {"r1": 5.0}
+    assert config.components > 0  # of all pictures together: no class is told
+    assert any("the pictures' mean" in line for line in config.plan)
+    assert ganforge.plan(few, "auto", minutes=2)[0].components == 0
+    assert ganforge.plan(np.zeros((4000, 8, 8), np.uint8), "auto", minutes=2)[0].terms == {}
+    for yours, terms in (({"objective": "lsgan"}, {}), ({"terms": {"lecam": 1}}, {"lecam": 1.0})):
+        assert ganforge.plan(few, "auto", minutes=2, **yours)[0].terms == terms
+    config, _, _ = ganforge.plan(few, "auto", minutes=0.25, settings={"degrade": "noise:25"})
+    assert config.components == 0
 
 
 def test_auto_takes_smaller_batches_where_memory_is_small(monkeypatch):

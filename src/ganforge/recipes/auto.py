@@ -8,13 +8,11 @@ from typing import Any
 
 from ganforge.recipes import Recipe
 
-SMALL_SET = 10_000  # pictures; below it D always sees augmented ones, if it will see them often
+SMALL_SET = 4_000  # pictures; fewer, and D soon knows them by heart
 
 FEW, PER_CLASS = 20, 100  # classes that go in as one-hot channels, and pictures of each
 
-OFTEN = 10  # times that D may see each of so few pictures before it knows them by heart
-
-PENALTY = 5.0  # of D's squared slope at real pictures, where it would
+PENALTY = 5.0  # of D's squared slope at real pictures, where they are few
 
 COMPONENTS = 32
 
@@ -84,12 +82,12 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
     seen_often = passes > 100
     if seen_often:
         chosen["augment"] = "color,translation,cutout"
-    free = not {"objective", "terms"} & settings.keys()
-    if free and len(dataset) < SMALL_SET and passes > OFTEN:
+    few = len(dataset) < SMALL_SET
+    if few and not {"objective", "terms"} & settings.keys():
         chosen["terms"] = {"r1": PENALTY}
         why.append(
-            f"D's slope at real pictures is penalised (r1={PENALTY:g}): {len(dataset)}, seen about "
-            f"{passes:.0f} times each, would be learnt by heart"
+            f"D's slope at real pictures is penalised (r1={PENALTY:g}): fewer than {SMALL_SET} "
+            "are soon known by heart"
         )
     if _alone(settings.get("objective")):
         why.append("no augmentation: this game has no D")
@@ -97,7 +95,7 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
         why.append(
             f"no augmentation, as you say, though pictures are seen about {passes:.0f} times"
         )
-    elif seen_often and (len(dataset) < SMALL_SET or "augment_p" in settings):
+    elif seen_often and "augment_p" in settings:
         why.append(
             f"D sees augmented pictures: {len(dataset)} would be seen about {passes:.0f} times each"
         )
@@ -110,31 +108,38 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
     else:
         why.append(f"no augmentation: {len(dataset)} pictures, seen about {passes:.0f} times each")
     names = getattr(dataset, "classes", [])
-    if not {"conditioning", "objective", "family"} & settings.keys() and len(names) > 1:
-        fewest = _fewest(dataset) if len(names) <= FEW else None
-        if fewest is not None and fewest >= PER_CLASS:
-            chosen["conditioning"] = "concat"
-            why.append(
-                f"both networks are told the class: {len(names)} classes of {fewest} pictures or more; "
-                "sample --label makes the one you name"
-            )
-            seen_each = looked_at(tuple(dataset.shape), len(dataset)) // len(names)
-            enough = (
-                seen_each >= FEWEST * COMPONENTS
-            )  # large pictures are looked at in small numbers
-            if soon and enough and not {"latent.kind", "latent.size"} & settings.keys():
-                chosen["components"] = COMPONENTS
-                why.append(
-                    f"G begins with each class's mean and {COMPONENTS} principal components: "
-                    f"{minutes * 60:.0f} s are few to learn from nothing; longer trainings do "
-                    "better without"
-                )
-        else:
-            had = "" if fewest is None else f", one of only {fewest} pictures"
-            why.append(
-                f"no class is told: {len(names)} classes{had}; it takes at most {FEW} of {PER_CLASS} "
-                "pictures or more, counted on this machine; --set conditioning=concat tells them"
-            )
+    fewest = _fewest(dataset) if 1 < len(names) <= FEW else None
+    told = fewest is not None and fewest >= PER_CLASS
+    free = not {"conditioning", "objective", "family"} & settings.keys()
+    if free and told:
+        chosen["conditioning"] = "concat"
+        why.append(
+            f"both networks are told the class: {len(names)} classes of {fewest} pictures or more; "
+            "sample --label makes the one you name"
+        )
+    elif free and len(names) > 1:
+        had = "" if fewest is None else f", one of only {fewest} pictures"
+        why.append(
+            f"no class is told: {len(names)} classes{had}; it takes at most {FEW} of {PER_CLASS} "
+            "pictures or more, counted on this machine; --set conditioning=concat tells them"
+        )
+    groups = len(names) if told else 1
+    each_seen = looked_at(tuple(dataset.shape), len(dataset)) // groups  # few of large pictures
+    if (
+        free
+        and soon
+        and (told or few)
+        and getattr(dataset, "source_shape", None) is None
+        and each_seen >= FEWEST * COMPONENTS
+        and not {"latent.kind", "latent.size"} & settings.keys()
+    ):
+        chosen["components"] = COMPONENTS
+        whose = "each class's" if told else "the pictures'"
+        why.append(
+            f"G begins with {whose} mean and {COMPONENTS} principal "
+            f"components: {minutes * 60:.0f} s are few to learn from nothing; longer trainings do "
+            "better without"
+        )
     tried = f"tuned on Fashion-MNIST after {15 if soon else 30} s"
     why.append(
         f"rate {rate:g} for D, twice that for G, the average's half-life at most {ramp:.0%} of the "
