@@ -102,6 +102,7 @@ def command(name: str) -> str:
 def table() -> str:
     from ganforge import recipes
     from ganforge.objectives import objective_class
+    from ganforge.recipes import auto
 
     found, sections = measured(), set(SHORT)
     lines = ["| recipe | losses | penalties and extra terms | networks | headline | measured |", "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
@@ -109,6 +110,8 @@ def table() -> str:
         r = recipes.recipe(name)
         game = objective_class(r.objective) if isinstance(r.objective, str) else r.objective
         own = [f"{k} {v:g}" for k, v in r.settings.get("terms", {}).items()]
+        if name == "auto":
+            own += [f"r1 {auto.PENALTY:g} below {auto.SMALL_SET:,} pictures"]
         if r.settings.get("conditioning") == "auxiliary":
             own += ["auxiliary classifier"]
         terms = ", ".join([*([game.holds] if game.holds else []), *own]) or "-"

@@ -177,11 +177,13 @@ def test_a_recipe_s_own_class_terms_go_with_its_conditioning(tmp_path):
 
 def test_while_warming_nobody_listens_to_a_critic(tmp_path):
     data = labelled(tmp_path / "a.npz", 30, 3)
-    with pytest.raises(UserError, match="has none; add one"):
+    with pytest.raises(UserError, match="has none that asks no critic; add one"):
         ganforge.train(data, "acgan", tmp_path / "r", steps=1, settings={"warmup": 64})
     given = {"degrade": "noise:25", "conditioning": "auxiliary", "width": 8, "batch_size": 4}
     run = ganforge.train(data, "denoise", tmp_path / "w", steps=1, settings=given)
-    assert not any("class" in k for k in run.records()[-1])
+    losses = next(r["loss"] for r in reversed(run.records()) if "loss" in r)
+    assert "G/l1" in losses
+    assert not any("class" in k for k in losses)
 
 
 def test_sources_that_samples_were_not_made_from_have_no_class(tmp_path):
@@ -215,7 +217,7 @@ def test_auto_lets_augmentation_adapt_where_pictures_are_seen_often():
     assert config.augment_target == 0.6
     config, _, _ = ganforge.plan(large[:300], "auto", images=2_000_000, augment_p=0.5)
     assert (config.augment_target, config.augment_p) == (None, 0.5)
-    for yours in ({"augment_p": 0.5}, {"augment": ""}, {"objective": "ae"}):
+    for yours in ({"augment_p": 0.5}, {"augment": ""}, {"augment": "color"}, {"objective": "ae"}):
         config, _, _ = ganforge.plan(large, "auto", images=2_000_000, settings=yours)
         assert config.augment_target is None
         assert not any("as soon as" in line for line in config.plan)
@@ -229,10 +231,16 @@ def test_auto_penalises_d_where_pictures_are_few():
     assert any("the pictures' mean" in line for line in config.plan)
     assert ganforge.plan(few, "auto", minutes=2)[0].components == 0
     assert ganforge.plan(np.zeros((4000, 8, 8), np.uint8), "auto", minutes=2)[0].terms == {}
-    for yours, terms in (({"objective": "lsgan"}, {}), ({"terms": {"lecam": 1}}, {"lecam": 1.0})):
-        assert ganforge.plan(few, "auto", minutes=2, **yours)[0].terms == terms
-    config, _, _ = ganforge.plan(few, "auto", minutes=0.25, settings={"degrade": "noise:25"})
-    assert config.components == 0
+    for yours, terms in (
+        ({"objective": "lsgan"}, {}),
+        ({"terms": {"lecam": 1}}, {"r1": 5.0, "lecam": 1.0}),
+        ({"terms": {"r1": 0}}, {"r1": 0.0}),
+        ({"terms": {"gp": 1}}, {"gp": 1.0}),
+        ({"settings": {"terms": {"r1": 2}}}, {"r1": 2.0}),
+    ):
+        config, _, _ = ganforge.plan(few, "auto", minutes=2, **yours)
+        assert config.terms == terms
+        assert any("penalised" in line for line in config.plan) == (terms.get("r1") == 5.0)
 
 
 def test_auto_takes_smaller_batches_where_memory_is_small(monkeypatch):

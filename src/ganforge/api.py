@@ -81,10 +81,11 @@ def plan(
         chosen, settings={k: v for k, v in chosen.settings.items() if k not in OPENING}
     )
     dataset = open_source(data, **options)
+    flat["terms"] = {**configuration.term_weights(flat.get("terms")), **(terms or {})}
     parts = {"objective": own.objective, "family": own.family}
     reasons: list[str] = []
     if chosen.plan is not None:
-        given = {**parts, "terms": {**configuration.weights(flat.get("terms")), **(terms or {})}}
+        given = {**parts, "terms": flat["terms"]}
         planned, reasons = chosen.plan(dataset, flat | {k: v for k, v in given.items() if v})
         chosen = chosen.with_settings(planned)
     if isinstance(own.objective, type):
@@ -97,7 +98,6 @@ def plan(
         shape=tuple(dataset.shape),
         source=getattr(dataset, "source_shape", None),
         class_names=list(dataset.classes),
-        terms=terms,
         rules=None if own.objective is None or isinstance(own.objective, type) else own.objective,
         data=data if isinstance(data, str) else f"array:{dataset.fingerprint[:12]}",
         data_options=options,
@@ -208,15 +208,10 @@ def begin(
     here = join(device)
     _share_alike(config.batch_size, here)
     config = with_budget(with_horizon(config, own))
-    other = None if start_from is None else Run.open(start_from)
-    if other is not None:  # its networks are built as they were, whatever a rule chose here
-        theirs = other.config.get("components", 0)
-        if theirs != config.components:
-            why = [*config.plan, f"components={theirs}, as {start_from} has it"]
-            config = config.model_copy(update={"components": theirs, "plan": why})
+    config = begun_as(config, start_from)
     game = build_game(config, own, device)
-    if other is not None:
-        _start_from(game, other)
+    if start_from is not None:
+        _start_from(game, Run.open(start_from))
         config = config.model_copy(update={"start_from": str(start_from)})
     began = time.monotonic()
     show_components(game, dataset)
@@ -510,6 +505,18 @@ def _start_from(game: Game, run: Run) -> None:
             f"{len(missing)} in all); use the same recipe, --size, --width, components, conditioning and classes"
         )
     nets.load_state_dict(fitting, strict=False)
+
+
+def begun_as(config: Config, start_from: str | Path | None) -> Config:
+    """With as many components as the run to start from has, whatever a rule chose here."""
+    if start_from is None:
+        return config
+    theirs = Run.open(start_from).config.get("components", 0)
+    if theirs == config.components:
+        return config
+    why = [line for line in config.plan if "principal components" not in line]
+    why.append(f"components={theirs}, as {start_from} has it")
+    return config.model_copy(update={"components": theirs, "plan": why})
 
 
 def budget_of(config: Config) -> Budget:

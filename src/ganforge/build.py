@@ -145,11 +145,15 @@ def _for_sources(config: Config, objective: Objective) -> None:
     if not config.data_options.get("paired", True):
         compared = [f"--add {t.name}=0" for ts in objective.terms.values() for t in ts if isinstance(t, Fidelity)]  # fmt: skip
         compared += ["--set pairs=false"] * config.pairs
-        compared += ["--set conditioning=none"] * bool(config.spec.classes)
         if compared:
             raise UserError(
                 "paired=false gives each sample a source that it was not made from, and this game "
                 f"compares the two; use {' '.join(compared)}, or --set paired=true"
+            )
+        if config.spec.classes:
+            raise UserError(
+                "paired=false gives each sample a source that is not of its class, so that a label "
+                "would mean nothing; use --set conditioning=none, or --set paired=true"
             )
     objective.warming = config.warmup > 0
     able = [p.name for p in objective.players() if objective.moves(p)]
@@ -157,7 +161,7 @@ def _for_sources(config: Config, objective: Objective) -> None:
     if config.warmup and not able:
         raise UserError(
             f"warmup={config.warmup} trains by extra terms alone, and the generator of this game "
-            "has none; add one (--add l1=1), or use --set warmup=0"
+            "has none that asks no critic; add one (--add l1=1), or use --set warmup=0"
         )
 
 

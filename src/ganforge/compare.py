@@ -180,8 +180,9 @@ def code_hash(job: Job) -> str:
     """Stands for the code that decides a training's result: the trainer, the draws, the
     recipe's objective and family with the classes they build on."""
     from ganforge import draws, recipes, spec
+    from ganforge.data import augment
     from ganforge.families import components, family_class
-    from ganforge.objectives import latent, objective_class
+    from ganforge.objectives import adaptive, latent, objective_class
     from ganforge.objectives import terms as extra
     from ganforge.training import ema, trainer
 
@@ -195,11 +196,8 @@ def code_hash(job: Job) -> str:
         for base in cls.__mro__:
             if base.__module__.startswith("ganforge."):
                 found[base.__module__] = inspect.getsource(sys.modules[base.__module__])
-    for module in (draws, spec, latent, ema, trainer, components):
+    for module in (draws, spec, latent, extra, adaptive, augment, ema, trainer, components):
         found[module.__name__] = inspect.getsource(module)
-    chosen = {**recipe.settings, **job.settings}
-    if chosen.get("terms") or chosen.get("conditioning") == "auxiliary":
-        found["terms"] = inspect.getsource(extra)
     if recipe.plan is not None:  # what it chooses depends on the whole of its module
         found["plan"] = inspect.getsource(inspect.getmodule(recipe.plan) or recipe.plan)
     found["settings"] = json.dumps(recipe.settings, sort_keys=True, default=str)

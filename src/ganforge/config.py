@@ -156,7 +156,7 @@ def parse_terms(pairs: Iterable[str]) -> dict[str, float]:
     return out
 
 
-def weights(terms: Any) -> dict[str, float]:
+def term_weights(terms: Any) -> dict[str, float]:
     """The setting `terms`, by name.
 
     Raises:
@@ -199,8 +199,9 @@ def resolve(
     merged = {**recipe.settings, **settings}
     game = merged.pop("objective", recipe.objective)
     family = merged.pop("family", recipe.family)
-    asked = {**weights(settings.get("terms")), **(terms or {})}
-    extra = {**weights(merged.pop("terms", None)), **asked}
+    asked = {**term_weights(settings.get("terms")), **(terms or {})}
+    extra = {**recipe.settings.get("terms", {}), **asked}
+    merged.pop("terms", None)
     options_of = objective_class(game) if isinstance(game, str) else game
     rules = options_of if rules is None else rules
     who = named(game if rules is options_of else type(rules))

@@ -122,6 +122,16 @@ def test_d_won_when_saturated_and_nothing_improves():
     assert "1.00 and generated ones 0.00" in found["sentence"]
 
 
+def test_where_d_is_penalised_already_more_of_it_is_advised():
+    flat = [scored(END * (i + 1) // 5, 0.3) for i in range(5)]
+    won = [*flat, *beats(auc=1.0)]
+    assert "--add r1=1)" in verdict(*won, d_real=0.999, d_fake=0.001)["remedy"]
+    penalised = tick(END, d_real=0.999, d_fake=0.001)
+    penalised["loss"] |= {"D/r1": 0.2}
+    found = verdict(*won, at(END, **penalised), d_real=0.999, d_fake=0.001)
+    assert "a larger gradient penalty" in found["remedy"]
+
+
 def test_d_won_when_the_gradient_is_gone():
     early = [at(s, **tick(s, g=1.0)) for s in range(10, END // 2, 10)]
     late = [at(s, **tick(s, g=1e-6, d_real=7.0)) for s in range(END // 2, END + 1, 10)]

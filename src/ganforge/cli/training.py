@@ -112,6 +112,7 @@ def train(
         settings=settings | {k: v for k, v in flags.items() if v is not None},
         terms=parse_terms(add or []),
     )
+    config = api.begun_as(config, from_)
     expected = None
     if config.plan and int(os.environ.get("WORLD_SIZE", "1")) == 1:
         expected = api.forecast(config, dataset, own)

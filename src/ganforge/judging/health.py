@@ -195,6 +195,13 @@ class Case:
     def kids(self) -> np.ndarray:
         return np.array([self._kid(r) for r in self.scores], float)
 
+    def penalty(self) -> str:
+        """A gradient penalty to advise: more of it, where there is one."""
+        has = bool(self.ticks) and any("r1" in name for name in self.ticks[-1]["loss"])
+        return (
+            "a larger gradient penalty (--add r1=...)" if has else "a gradient penalty (--add r1=1)"
+        )
+
     def width(self) -> float:
         """Half of the last score's interval."""
         kid = self.scores[-1]["score"]["kid"]
@@ -314,7 +321,7 @@ def collapse(case: Case) -> dict[str, Any] | None:
         if never is not None:
             return never
     remedy = (
-        "Steady D with a gradient penalty (--add r1=1), give G a lower rate (--set lr.G=...), or use "
+        f"Steady D with {case.penalty()}, give G a lower rate (--set lr.G=...), or use "
         "the recipe r3gan, which compares samples in pairs."
     )
     if diversity and max(diversity) < limits.diversity:
@@ -354,7 +361,7 @@ def won(case: Case) -> dict[str, Any] | None:
     return case.report(
         "d-won",
         f"D has won: it tells {auc[-1]:.1%} of the samples apart, {why}, so G learns nothing.",
-        "Weaken D: a lower rate (--set lr.D=...), a gradient penalty (--add r1=1), fewer moves or "
+        f"Weaken D: a lower rate (--set lr.D=...), {case.penalty()}, fewer moves or "
         "less width; or use the non-saturating loss.",
         auc=auc[-1],
         d_real=real,
@@ -387,7 +394,7 @@ def cycling(case: Case) -> dict[str, Any] | None:
         "cycling",
         f"G and D chase each other: from one look to the next {moved[-1]:.0%} of the samples move "
         "to other regions of the data, and the score does not improve.",
-        "Damp the game: a gradient penalty (--add r1=1), lower rates, a longer average "
+        f"Damp the game: {case.penalty()}, lower rates, a longer average "
         "(--set ema=20000), betas (0, 0.99).",
         moved=moved[-1],
     )

@@ -77,6 +77,9 @@ class Term(Protocol):
     Attributes:
         player: whose loss it joins.
         per_sample: it differentiates D sample by sample, so D may not mix samples.
+
+    A term may also have `two_player` (it asks a D, so it counts in games that have one, and not
+    while warming) and `says_class` (it asks D for the class, so D is not told it).
     """
 
     name: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from ganforge.recipes import Recipe
@@ -18,7 +19,7 @@ COMPONENTS = 32
 
 BLOCK = 16  # channels that a processor's convolutions take at once
 
-MAPS = 17  # times the memory of the first maps that a turn needs, measured: docs/growth.md
+MAPS = 17  # times the memory of the first maps that a turn needs: 14 measured, 16 with the penalty
 
 
 def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -83,11 +84,11 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
     if seen_often:
         chosen["augment"] = "color,translation,cutout"
     few = len(dataset) < SMALL_SET
-    if few and not {"objective", "terms"} & settings.keys():
+    if few and "objective" not in settings and not _slope(settings.get("terms", {})):
         chosen["terms"] = {"r1": PENALTY}
         why.append(
-            f"D's slope at real pictures is penalised (r1={PENALTY:g}): fewer than {SMALL_SET} "
-            "are soon known by heart"
+            f"D's slope at real pictures is penalised (--add r1={PENALTY:g}): fewer than {SMALL_SET} "
+            "are soon known by heart; --add r1=0 takes it away"
         )
     if _alone(settings.get("objective")):
         why.append("no augmentation: this game has no D")
@@ -95,7 +96,7 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
         why.append(
             f"no augmentation, as you say, though pictures are seen about {passes:.0f} times"
         )
-    elif seen_often and "augment_p" in settings:
+    elif seen_often and {"augment", "augment_p", "objective"} & settings.keys():
         why.append(
             f"D sees augmented pictures: {len(dataset)} would be seen about {passes:.0f} times each"
         )
@@ -108,16 +109,16 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
     else:
         why.append(f"no augmentation: {len(dataset)} pictures, seen about {passes:.0f} times each")
     names = getattr(dataset, "classes", [])
-    fewest = _fewest(dataset) if 1 < len(names) <= FEW else None
+    yours = bool({"conditioning", "objective", "family"} & settings.keys())
+    fewest = _fewest(dataset) if 1 < len(names) <= FEW and not yours else None
     told = fewest is not None and fewest >= PER_CLASS
-    free = not {"conditioning", "objective", "family"} & settings.keys()
-    if free and told:
+    if told:
         chosen["conditioning"] = "concat"
         why.append(
             f"both networks are told the class: {len(names)} classes of {fewest} pictures or more; "
             "sample --label makes the one you name"
         )
-    elif free and len(names) > 1:
+    elif len(names) > 1 and not yours:
         had = "" if fewest is None else f", one of only {fewest} pictures"
         why.append(
             f"no class is told: {len(names)} classes{had}; it takes at most {FEW} of {PER_CLASS} "
@@ -126,10 +127,9 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
     groups = len(names) if told else 1
     each_seen = looked_at(tuple(dataset.shape), len(dataset)) // groups  # few of large pictures
     if (
-        free
-        and soon
+        soon
+        and not yours
         and (told or few)
-        and getattr(dataset, "source_shape", None) is None
         and each_seen >= FEWEST * COMPONENTS
         and not {"latent.kind", "latent.size"} & settings.keys()
     ):
@@ -145,10 +145,17 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
         f"rate {rate:g} for D, twice that for G, the average's half-life at most {ramp:.0%} of the "
         f"images seen: {tried}"
     )
-    yours = [k for k in chosen if k in settings]
-    if yours:
-        why.append(f"yours, in place of what is said above: {', '.join(yours)}")
+    instead = [k for k in chosen if k in settings and k != "terms"]  # terms join each other
+    if instead:
+        why.append(f"yours, in place of what is said above: {', '.join(instead)}")
     return chosen, why
+
+
+def _slope(terms: Mapping[str, float]) -> bool:
+    """Whether what was asked for is about D's slope already."""
+    from ganforge.objectives.terms import TERMS
+
+    return any(getattr(TERMS.get(name), "per_sample", False) for name in terms)
 
 
 def _need(batch: int, width: int, side: int) -> int:
