@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ganforge import __version__
 from ganforge.errors import UserError
-from ganforge.recipes import Recipe, named
+from ganforge.recipes import Recipe, named, names
 
 FORMAT = 1
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -194,7 +194,7 @@ def resolve(
     Raises:
         UserError: an unknown key, a value of the wrong kind, a combination that cannot work.
     """
-    from ganforge.objectives import objective_class
+    from ganforge.objectives import OBJECTIVES, objective_class
 
     merged = {**recipe.settings, **settings}
     game = merged.pop("objective", recipe.objective)
@@ -202,6 +202,8 @@ def resolve(
     asked = {**term_weights(settings.get("terms")), **(terms or {})}
     extra = {**recipe.settings.get("terms", {}), **asked}
     merged.pop("terms", None)
+    if isinstance(game, str) and game not in OBJECTIVES and game in names():
+        raise UserError(f"{game!r} is a recipe, and no objective; use --recipe {game}")
     options_of = objective_class(game) if isinstance(game, str) else game
     rules = options_of if rules is None else rules
     who = named(game if rules is options_of else type(rules))
