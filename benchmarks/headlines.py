@@ -618,7 +618,9 @@ def parse() -> argparse.Namespace:
         "--set", nargs="*", default=[], metavar="KEY=VALUE", help="a trial: printed, not kept"
     )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    parser.add_argument("--jobs", type=int, default=cores, help="trainings at a time, one core each")
+    parser.add_argument(
+        "--jobs", type=int, default=cores, help="trainings at a time, one core each"
+    )
     parser.add_argument("--table", action="store_true", help="only the page")
     return parser.parse_args()
 

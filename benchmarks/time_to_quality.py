@@ -343,7 +343,9 @@ def draw() -> None:
             ax.set(title=f"{data}, {features} features", xticks=SECONDS)
             ax.set_xticklabels([str(s) for s in SECONDS])
             low, high = ax.get_ylim()
-            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 10 * low else range(1, 10)))
+            ax.yaxis.set_major_locator(
+                LogLocator(subs=(1, 2, 5) if high > 10 * low else range(1, 10))
+            )
             ax.yaxis.set_major_formatter(lambda v, _: f"{v:g}")
             ax.minorticks_off()
             ax.grid(alpha=0.3)

@@ -154,7 +154,9 @@ def test_an_auxiliary_classifier_is_a_choice_of_its_own():
         "r1": 2.0,
     }
     assert terms("acgan", conditioning="none") == {}
-    with pytest.raises(UserError, match="'acgan' is a recipe, and no objective; use --recipe acgan"):
+    with pytest.raises(
+        UserError, match="'acgan' is a recipe, and no objective; use --recipe acgan"
+    ):
         terms("acgan", objective="acgan")
     for recipe, given, said in (
         ("dcgan", {"add": {"class-g": 1}}, "add --set conditioning=auxiliary"),
