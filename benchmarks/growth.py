@@ -358,7 +358,7 @@ def loader() -> list[str]:
     ends = (1_000_000, 10_000_000)
     out = ["## The loader and what training can use", "",
            "Images a second of one core: what the loader alone gives (shuffled, scaled to float32), and what a "
-           "recipe's training draws at its own width and batch. The mark is ten times as many.", "",
+           "recipe's training draws by all its moves (throughput.md counts D's alone) at its own width and batch. The mark is ten times as many.", "",
            f"| recipe | draws | {' | '.join(f'loader, {n:,} images | times as many' for n in ends)} |", "| --- " * 6 + "|"]  # fmt: skip
     for user in found["users"]:
         cells = " | ".join(f"{by[n]:,} | {by[n] / user['drawn_per_s']:.0f}" for n in ends)
@@ -384,7 +384,7 @@ def sampled() -> list[str]:
 
 
 def started() -> list[str]:
-    out = ["## Starting", "", "Seconds until done, the best of three; a second start has its data packed already.", "",
+    out = ["## Starting", "", "Seconds until done, the best of three, or of the two after the first where that packed; a second start has its data packed already.", "",
            "| what | processor | clock |", "| --- " * 3 + "|"]  # fmt: skip
     for name, r in results("start").items():
         out.append(f"| {name} | {r['cpu_s']:.2f} | {r['wall_s']:.2f} |")

@@ -436,7 +436,7 @@ HEADLINES = {
         Headline(
             "infogan", ("infogan",), "The categorical code names real test images, without labels",
             "accuracy >= 0.80, mean of 3 seeds (MNIST)", "28 px, width 24, 256 units in the connected layers, "
-            "480,000 images, D's rate 5e-4, uniform latents; D sees noisy pictures",
+            "480,000 images, rates 5e-4, uniform latents; D sees noisy pictures",
             infogan, at_least("accuracy", 0.8), ("mnist", "fashion-mnist"), 3, marked=("mnist",),
             found={
                 "mnist": "D moves for V alone and Q reads its features. Before, L_I moved D too, as in the "
@@ -588,7 +588,8 @@ def page() -> str:
         "",
         "Made by `make headlines`; not edited by hand. What each paper is known for, measured on small",
         "networks of the recipe's own kind, so that a run takes minutes of one core; settings that are not",
-        "named are the recipe's, but for the second beta of Adam, which is 0.99 in quick trainings. Samples come from the averaged weights. The independent judge is a CNN",
+        "named are the recipe's, but for Adam's second beta of cgan and acgan, which is 0.99, and for `random`, where every game has",
+        "batches of 64, rate 1e-3, betas 0.5 and 0.999, one move of D and 32 latents. Samples come from the averaged weights. The independent judge is a CNN",
         "trained on the training split; its test accuracy stands in brackets. Diversity is the mean distance",
         "of two samples of a class over that of real test images; sharpness the power above half the highest",
         "frequency over that of real test images; KID is over the judge's features. A mark is never moved to",

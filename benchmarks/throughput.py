@@ -559,7 +559,7 @@ def page() -> str:
     every.sort(key=lambda r: (r["name"], [int(n) for n in r["size"].split("x")]))
     peaks = sorted(r["peak_gflops"] for r in every)
     words = f"""Made by `python benchmarks/throughput.py --keep`; not
-    edited by hand. Every recipe and task at its own width and batch, trained through the package's own loop
+    edited by hand. Every recipe and task of pictures (none of sound yet) at its own width and batch, trained through the package's own loop
     (loader, moving average and records included) on two cores, beside the convolution peak measured just before it
     ({peaks[0]:.0f} to {peaks[-1]:.0f} GFLOP/s). FLOPs are what each move needs, from the layers' shapes. "Layers" is the time that the
     convolution and linear layers take by themselves for the same passes, as a share of the turn: above 1 where

@@ -220,13 +220,13 @@ def verdicts(data: str, of: dict[tuple[str, int], list[Result]]) -> list[str]:
     return lines
 
 
-FOUND = """What was found on Fashion-MNIST: `auto` tells its networks the class where there are few, the tutorial tells its own none. `auto`'s
-rates, width, average and components for half a minute were tuned on these same pictures and scores, on no others. A quarter of a minute is some
-500 turns here; they go far because G begins with each class's mean and principal components (`--set components=32`). A minute does
+FOUND = """What was found on Fashion-MNIST: `auto` tells its networks the class where there are few classes, the tutorial tells its own none. `auto`'s
+rates, width, average and each class's components for half a minute were tuned on these same pictures and scores, on no others. A quarter of a minute is some
+570 turns here; they go far because G begins with each class's mean and principal components (`--set components=32`). A minute does
 no better by the classifier's features: begun with components, a training of a minute ends worse than one begun with nothing
 (`python benchmarks/time_to_quality.py auto --set components=32 --seconds 60 --seeds 0`: 4.36 and 249), so `auto` takes them for half a minute at most. Its rows of 60 and 300 s on Fashion-MNIST are of an earlier state of the code; what it chooses for
 these budgets has not changed since. Digits, of which there is one seed: five minutes are below both marks by far; 15 seconds are too
-few by `lite`, with components or without (`--set components=0`: 12.6 and 271). Emoji, 1,964 of ten categories, the smallest of 4 pictures, are told no class; with
+few by `lite`, with components or without (`--set components=0`: 12.6 and 271). Emoji (`npm pack emoji-datasource-google`; `python examples/emoji.py THE.tgz emoji/google --size 32 --test 0.4 --sorted`), 1,964 of ten categories, the smallest of 4 pictures, are told no class; with
 components of all of them together and a penalty on D's slope, both tuned on these emoji and seed 0, 15 seconds are better than the tutorial's five minutes by both.
 Against a quarter of its distance five minutes are not enough; the distance of the training pictures themselves says how far a quarter is. Recipes of the family after equally many images: [comparison](comparison.md)."""
 

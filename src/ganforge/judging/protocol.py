@@ -425,7 +425,12 @@ def _attempt(
 def _names(metrics: Iterable[str] | None) -> list[str]:
     if metrics is None:
         return list(METRICS)
-    chosen = [{"fid": "frechet", "fid_infinity": "frechet_infinity"}.get(n, n) for n in metrics]
+    said = {
+        "fid": "frechet",
+        "fid_infinity": "frechet_infinity",
+        "classifier_score": "inception_score",
+    }
+    chosen = [said.get(n, n) for n in metrics]
     unknown = [n for n in chosen if n not in METRICS]
     if unknown:
         raise UserError(f"metric {unknown[0]!r} is unknown; choose from {', '.join(METRICS)}")
