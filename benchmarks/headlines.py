@@ -661,7 +661,7 @@ def due() -> list[tuple[str, str, int]]:
         for (name, data), rs in results().items()
         if rs
     }
-    return sorted(jobs, key=lambda job: (job[2], -took.get(job[:2], 0.0)))
+    return sorted(dict.fromkeys(jobs), key=lambda job: (job[2], -took.get(job[:2], 0.0)))
 
 
 def job(name: str, data: str, seed: int) -> None:

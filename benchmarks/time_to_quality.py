@@ -224,8 +224,7 @@ FOUND = """What was found on Fashion-MNIST: `auto` tells its networks the class 
 rates, width, average and each class's components for half a minute were tuned on these same pictures and scores, on no others. A quarter of a minute is some
 570 turns here; they go far because G begins with each class's mean and principal components (`--set components=32`). A minute does
 no better by the classifier's features: begun with components, a training of a minute ends worse than one begun with nothing
-(`python benchmarks/time_to_quality.py auto --set components=32 --seconds 60 --seeds 0`: 4.36 and 249), so `auto` takes them for half a minute at most. Its rows of 60 and 300 s on Fashion-MNIST are of an earlier state of the code; what it chooses for
-these budgets has not changed since. Digits, of which there is one seed: five minutes are below both marks by far; 15 seconds are too
+(`python benchmarks/time_to_quality.py auto --set components=32 --seconds 60 --seeds 0`: 4.36 and 249), so `auto` takes them for half a minute at most. Its rows on Fashion-MNIST are of earlier states of the code; what it chooses there has not changed since. Digits, with two seeds: five minutes are below both marks by far; 15 seconds are too
 few by `lite`, with components or without (`--set components=0`: 12.6 and 271). Emoji (`npm pack emoji-datasource-google`; `python examples/emoji.py THE.tgz emoji/google --size 32 --test 0.4 --sorted`), 1,964 of ten categories, the smallest of 4 pictures, are told no class; with
 components of all of them together and a penalty on D's slope, both tuned on these emoji and seed 0, 15 seconds are better than the tutorial's five minutes by both.
 Against a quarter of its distance five minutes are not enough; the distance of the training pictures themselves says how far a quarter is. Recipes of the family after equally many images: [comparison](comparison.md)."""
@@ -283,10 +282,10 @@ def tried() -> list[str]:
     nothing). On Fashion-MNIST nothing took it further. Width 48 is better by `lite` at 1.6 times the arithmetic a picture; given that, a training of
     five minutes does not gain by it: its row of 263,000 images has as much as width 32 has in 427,000, which ends at 1.68 and 101. Other penalties
     and residual networks were tried in earlier trials of which nothing is kept; a D on frozen features was not. On emoji, 1,964 pictures, D knows
-    them by heart within a minute: what holds it back, by whatever means, helps, and a penalty on its slope most. The same penalty
+    them by heart within a minute: by the classifier whatever holds it back helps, and a penalty on its slope most; by `lite` augmentation or pairs help as much. The same penalty
     makes 8,000 garments worse, so `auto` takes it below 4,000 pictures; between 2,000 and 8,000 nothing was measured. Beside a penalty
-    augmentation with a fixed share was worse than none in so short a training, so `auto` lets the share adapt for sets of any size; it begins at none and needs
-    500,000 pictures to reach all."""
+    augmentation with a fixed share was no better (the two rows of pairs after 150,000 images), so `auto` lets the share adapt for sets of any size; it begins at none and needs
+    500,000 pictures to reach all. What adapting brings a long training was not measured."""
     out = [" ".join(said.split()), ""]
     for options, rows in TRIED.items():
         out += [f"`{options}`:", "", "| change | classifier | lite |", "| --- | --- | --- |"]

@@ -154,10 +154,9 @@ def test_an_auxiliary_classifier_is_a_choice_of_its_own():
         "r1": 2.0,
     }
     assert terms("acgan", conditioning="none") == {}
-    with pytest.raises(
-        UserError, match="'acgan' is a recipe, and no objective; use --recipe acgan"
-    ):
-        terms("acgan", objective="acgan")
+    for recipe in ("acgan", "auto"):
+        with pytest.raises(UserError, match="'acgan' is a recipe, and no objective"):
+            terms(recipe, objective="acgan")
     for recipe, given, said in (
         ("dcgan", {"add": {"class-g": 1}}, "add --set conditioning=auxiliary"),
         ("acgan", {"add": {"class": 0, "class-fake": 0}}, "both weigh 0"),
@@ -221,6 +220,10 @@ def test_auto_lets_augmentation_adapt_where_pictures_are_seen_often():
     assert config.augment_target == 0.6
     config, _, _ = ganforge.plan(large[:300], "auto", images=2_000_000, augment_p=0.5)
     assert (config.augment_target, config.augment_p) == (None, 0.5)
+    other = ganforge.plan(large, "auto", images=2_000_000, objective="hinge")[0]
+    assert other.augment_target == 0.6
+    mine = ganforge.objectives.make_objective("hinge")  # may not keep what adapting looks at
+    assert ganforge.plan(large, "auto", images=2_000_000, objective=mine)[0].augment_target is None
     for yours in ({"augment_p": 0.5}, {"augment": ""}, {"augment": "color"}, {"objective": "ae"}):
         config, _, _ = ganforge.plan(large, "auto", images=2_000_000, settings=yours)
         assert config.augment_target is None
@@ -240,6 +243,8 @@ def test_auto_penalises_d_where_pictures_are_few():
         ({"terms": {"lecam": 1}}, {"r1": 5.0, "lecam": 1.0}),
         ({"terms": {"r1": 0}}, {"r1": 0.0}),
         ({"terms": {"gp": 1}}, {"gp": 1.0}),
+        ({"terms": {"gp": 0}}, {"r1": 5.0, "gp": 0.0}),
+        ({"objective": "gan"}, {"r1": 5.0}),
         ({"settings": {"terms": {"r1": 2}}}, {"r1": 2.0}),
     ):
         config, _, _ = ganforge.plan(few, "auto", minutes=2, **yours)

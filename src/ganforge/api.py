@@ -72,6 +72,7 @@ def plan(
         flat["objective"], objective = objective, None
     if isinstance(family, str):
         flat["family"], family = family, None
+    configuration.check_game(flat.get("objective"))
     theirs = own_of(chosen)
     own = Own(objective or theirs.objective, family or theirs.family)
     opening = {k: v for k, v in chosen.settings.items() if k in OPENING} | flat
@@ -514,6 +515,11 @@ def begun_as(config: Config, start_from: str | Path | None) -> Config:
     theirs = Run.open(start_from).config.get("components", 0)
     if theirs == config.components:
         return config
+    if theirs and (config.latent.kind != "normal" or config.latent.size < theirs):
+        raise UserError(
+            f"the generator of {start_from} began with {theirs} components, for which it takes as many "
+            f"normal latents; use --set latent.kind=normal --set latent.size=NUMBER as that run has it"
+        )
     why = [line for line in config.plan if "principal components" not in line]
     why.append(f"components={theirs}, as {start_from} has it")
     return config.model_copy(update={"components": theirs, "plan": why})

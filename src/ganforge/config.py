@@ -156,6 +156,16 @@ def parse_terms(pairs: Iterable[str]) -> dict[str, float]:
     return out
 
 
+def check_game(objective: Any) -> None:
+    """Raises:
+    UserError: a recipe's name was given for a game's.
+    """
+    from ganforge.objectives import OBJECTIVES
+
+    if isinstance(objective, str) and objective not in OBJECTIVES and objective in names():
+        raise UserError(f"{objective!r} is a recipe, and no objective; use --recipe {objective}")
+
+
 def term_weights(terms: Any) -> dict[str, float]:
     """The setting `terms`, by name.
 
@@ -194,7 +204,7 @@ def resolve(
     Raises:
         UserError: an unknown key, a value of the wrong kind, a combination that cannot work.
     """
-    from ganforge.objectives import OBJECTIVES, objective_class
+    from ganforge.objectives import objective_class
 
     merged = {**recipe.settings, **settings}
     game = merged.pop("objective", recipe.objective)
@@ -202,8 +212,7 @@ def resolve(
     asked = {**term_weights(settings.get("terms")), **(terms or {})}
     extra = {**recipe.settings.get("terms", {}), **asked}
     merged.pop("terms", None)
-    if isinstance(game, str) and game not in OBJECTIVES and game in names():
-        raise UserError(f"{game!r} is a recipe, and no objective; use --recipe {game}")
+    check_game(game)
     options_of = objective_class(game) if isinstance(game, str) else game
     rules = options_of if rules is None else rules
     who = named(game if rules is options_of else type(rules))

@@ -196,11 +196,9 @@ class Case:
         return np.array([self._kid(r) for r in self.scores], float)
 
     def penalty(self) -> str:
-        """A gradient penalty to advise: more of it, where there is one."""
-        has = bool(self.ticks) and any("r1" in name for name in self.ticks[-1]["loss"])
-        return (
-            "a larger gradient penalty (--add r1=...)" if has else "a gradient penalty (--add r1=1)"
-        )
+        """A gradient penalty to advise: more of it, where D has one."""
+        has = self.ticks and {"D/r1", "D/r2", "D/gp", "D/gp-data"} & self.ticks[-1]["loss"].keys()
+        return "a larger gradient penalty" if has else "a gradient penalty (--add r1=1)"
 
     def width(self) -> float:
         """Half of the last score's interval."""

@@ -19,7 +19,7 @@ COMPONENTS = 32
 
 BLOCK = 16  # channels that a processor's convolutions take at once
 
-MAPS = 17  # times the memory of the first maps that a turn needs: 14 measured, 16 with the penalty
+MAPS = 17  # times the memory of the first maps that a turn needs, about, with the penalty too
 
 
 def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -84,7 +84,8 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
     if seen_often:
         chosen["augment"] = "color,translation,cutout"
     few = len(dataset) < SMALL_SET
-    if few and "objective" not in settings and not _slope(settings.get("terms", {})):
+    game = settings.get("objective", "gan")
+    if few and game == "gan" and not _slope(settings.get("terms", {})):
         chosen["terms"] = {"r1": PENALTY}
         why.append(
             f"D's slope at real pictures is penalised (--add r1={PENALTY:g}): fewer than {SMALL_SET} "
@@ -96,7 +97,7 @@ def plan(dataset: Any, settings: dict[str, Any]) -> tuple[dict[str, Any], list[s
         why.append(
             f"no augmentation, as you say, though pictures are seen about {passes:.0f} times"
         )
-    elif seen_often and {"augment", "augment_p", "objective"} & settings.keys():
+    elif seen_often and ({"augment", "augment_p"} & settings.keys() or not isinstance(game, str)):
         why.append(
             f"D sees augmented pictures: {len(dataset)} would be seen about {passes:.0f} times each"
         )
@@ -155,7 +156,8 @@ def _slope(terms: Mapping[str, float]) -> bool:
     """Whether what was asked for is about D's slope already."""
     from ganforge.objectives.terms import TERMS
 
-    return any(getattr(TERMS.get(name), "per_sample", False) for name in terms)
+    about = (name for name, weight in terms.items() if weight or name == "r1")
+    return any(getattr(TERMS.get(name), "per_sample", False) for name in about)
 
 
 def _need(batch: int, width: int, side: int) -> int:
